@@ -1,0 +1,129 @@
+"""HTTP process and router: requests one way, tokens the other."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lightllm_rs.messages.frames import FrameDecoder
+from lightllm_rs.messages.sampling import Sampling, TokenLogprobs
+
+RUNNING, STOP, LENGTH = 0, 1, 2
+"""Values of `OutputRow.finish`."""
+
+
+class ClientHello(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="hello"):
+    """First frame of an HTTP process. A second hello of the same `name` ends all requests of the first."""
+
+    protocol: int
+    name: str
+
+
+class Add(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="add"):
+    """A new request. It gets exactly one end: a row with `finish` set, or `Failed`.
+
+    Attributes:
+        request: id chosen by the client, unique among its live requests (u64).
+        prompt: u32 words, at least one.
+        max_tokens: most tokens to generate, at least 1; prompt and max_tokens fit the context.
+        cache_salt: requests with different salts never share cached pages ("" is shared by all).
+    """
+
+    request: int
+    prompt: bytes
+    max_tokens: int
+    sampling: Sampling
+    cache_salt: str = ""
+
+
+class Abort(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="abort"):
+    """The client no longer wants these requests; nothing more is said about them."""
+
+    requests: list[int]
+
+
+class Received(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="received"):
+    """Bytes of output frames that the client has taken in since its hello; the router bounds what is under way."""
+
+    total: int
+
+
+ClientMessage = ClientHello | Add | Abort | Received
+
+
+class RouterHello(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="hello"):
+    """Answer to a hello: what the engine can do.
+
+    Attributes:
+        context: most tokens of prompt and output together.
+        pages, page_size: the KV cache.
+        slots: most requests that run at once.
+    """
+
+    protocol: int
+    vocab: int
+    context: int
+    pages: int
+    page_size: int
+    slots: int
+
+
+class Admission(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """When the request first ran.
+
+    Attributes:
+        cached_tokens: tokens of the prompt that were found in the prefix cache.
+        queue_us: microseconds between its arrival at the router and its first step.
+    """
+
+    cached_tokens: int
+    queue_us: int
+
+
+class OutputRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What one request got out of one step.
+
+    Attributes:
+        tokens: u32 words. With `finish == STOP` the last one is the end token.
+        finish: RUNNING, STOP or LENGTH.
+        admission: in the first row of the request only.
+        logprobs: one entry for each of `tokens`, when asked for.
+        prompt_start: position of the first entry of `prompt_logprobs`.
+        prompt_logprobs: one entry for each prompt position from `prompt_start`, when asked for. Position 0 has none.
+            A preempted request reports positions again.
+    """
+
+    request: int
+    tokens: bytes
+    finish: int = RUNNING
+    admission: Admission | None = None
+    logprobs: list[TokenLogprobs] | None = None
+    prompt_start: int = 0
+    prompt_logprobs: list[TokenLogprobs] | None = None
+
+
+class StepOutput(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="output"):
+    """All rows of one client that came out of one step."""
+
+    rows: list[OutputRow]
+
+
+class Failed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="failed"):
+    """The end of a request that could not be served.
+
+    Attributes:
+        kind: "queue_full", "context_exceeded", "too_large", "invalid", "backend" (its step failed), "overrun"
+            (the client took in its output too slowly).
+        message: for the caller; what to do.
+        retry_after: seconds, for "queue_full"; otherwise 0.
+    """
+
+    request: int
+    kind: str
+    message: str
+    retry_after: int = 0
+
+
+RouterMessage = RouterHello | StepOutput | Failed
+
+client_decoder: FrameDecoder[ClientMessage] = FrameDecoder(ClientMessage)
+router_decoder: FrameDecoder[RouterMessage] = FrameDecoder(RouterMessage)
