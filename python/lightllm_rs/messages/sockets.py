@@ -102,8 +102,10 @@ class AsyncDealer(Dealer):
     zmq's file descriptor is edge-triggered, so all frames are taken at each wake-up, and once more after each send.
     """
 
-    def __init__(self, address: str, identity: str, on_frame: Callable[[bytes], None]) -> None:
-        super().__init__(address, identity)
+    def __init__(
+        self, address: str, identity: str, on_frame: Callable[[bytes], None], linger_ms: int = 0
+    ) -> None:
+        super().__init__(address, identity, linger_ms)
         self._on_frame = on_frame
         self._loop = asyncio.get_running_loop()
         self._fd = self.socket.getsockopt(zmq.FD)
@@ -135,7 +137,8 @@ class AsyncDealer(Dealer):
         """Stops calling back and closes the socket."""
         if not self._closed:
             self._closed = True
-            self._loop.remove_reader(self._fd)
+            if not self._loop.is_closed():
+                self._loop.remove_reader(self._fd)
             super().close()
 
 

@@ -1,0 +1,58 @@
+"""What a child is told at its start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from lightllm_rs.settings import ServeSettings
+
+
+class ChildStart(msgspec.Struct, frozen=True, kw_only=True):
+    """Travels as msgpack over the child's standard input.
+
+    Attributes:
+        process: its name: "http-0", "router", "backend-0", "metric" or "health".
+        index: the number in the name (0 where there is none).
+        rank: tensor parallel rank; -1 in processes that have none.
+        run_dir: private folder of all sockets.
+        epoch: counts starts of router and backends; part of the names of their sockets.
+        listen_fd: the bound HTTP socket, which listens already; -1 in other processes.
+        settings: as the user gave them, except that `max_num_batched_tokens` and `chunked_prefill_size` are decided.
+        model_path: a local folder or GGUF file.
+        model_name: name of the model in the API.
+        device: "cpu" or "cuda".
+        supervisor: process id of the parent.
+    """
+
+    process: str
+    run_dir: str
+    settings: ServeSettings
+    model_path: str
+    model_name: str
+    device: str
+    supervisor: int
+    epoch: int = 0
+    index: int = 0
+    rank: int = -1
+    listen_fd: int = -1
+
+    @property
+    def package(self) -> str:
+        """Name of the package that has its code: the process's name without its number."""
+        return self.process.partition("-")[0]
+
+    @property
+    def title(self) -> str:
+        """What `ps` shows: "lightllm-rs: backend 0"."""
+        return f"lightllm-rs: {self.process.replace('-', ' ')}"
+
+    @property
+    def comm(self) -> str:
+        """The short name of at most 15 bytes: "llrs-backend-0"."""
+        return f"llrs-{self.process}"[:15]
+
+    def socket_path(self, name: str) -> Path:
+        """Path of the socket `name` in the run directory."""
+        return Path(self.run_dir) / f"{name}.sock"

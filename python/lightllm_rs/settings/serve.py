@@ -1,0 +1,140 @@
+"""The settings of `lightllm-rs serve`. Field order is the order in the help and in the docs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+
+def _meta(help: str, *aliases: str, low: float | None = None, high: float | None = None, **extra: Any) -> msgspec.Meta:
+    """Metadata of a field. `aliases` are further flags, without their dashes.
+
+    Keys of `extra`: `flag` (first flag, where it is not the field's name), `group` (heading in the help and the docs),
+    `secret` (never shown).
+    """
+    return msgspec.Meta(description=help, ge=low, le=high, extra={"aliases": aliases, **extra})
+
+
+class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings of the service; 0 means "choose for me" where the help says auto. Travels to every child as msgpack.
+
+    A value that was built without the checks of `settings.checks.check` may be out of its bounds.
+    """
+
+    model: Annotated[
+        str | None,
+        _meta(
+            "model folder, GGUF file or Hugging Face id; without it the demo model",
+            "model-path",
+            "model-dir",
+            group="Model",
+        ),
+    ] = None
+    tokenizer: Annotated[str | None, _meta("folder or tokenizer.json to use in place of the model's own")] = None
+    chat_template: Annotated[str | None, _meta("file with a Jinja chat template in place of the model's own")] = None
+    revision: Annotated[str | None, _meta("branch, tag or commit of a Hugging Face model")] = None
+    served_model_name: Annotated[
+        str | None, _meta("name in the API; without it the model as it was given", "model-name")
+    ] = None
+    load_format: Annotated[
+        Literal["auto", "safetensors", "gguf", "dummy"],
+        _meta("kind of weights; dummy makes random ones from config.json alone"),
+    ] = "auto"
+    trust_remote_code: Annotated[
+        bool, _meta("accepted so that command lines carry over: no code of a model is ever run, with or without it")
+    ] = False
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        _meta("arithmetic and KV cache; auto is bfloat16 on a GPU and float32 on a CPU", "data-type"),
+    ] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], _meta("auto is cuda where there is an NVIDIA GPU")] = "auto"
+    seed: Annotated[
+        int, _meta("seed of random weights and of sampling without a seed of its own", low=0, high=2**63 - 1)
+    ] = 0
+
+    backend: Annotated[
+        Literal["torch", "mock"],
+        _meta("mock answers without a model, for tests and for measuring the rest of the stack", group="Backend"),
+    ] = "torch"
+    mock_step_ms: Annotated[float, _meta("time of one step of the mock backend", low=0, high=60_000)] = 0.0
+    mock_prefill_us: Annotated[
+        float, _meta("time of one prefill token of the mock backend, added to the step", low=0, high=1_000_000)
+    ] = 0.0
+    tp: Annotated[int, _meta("tensor parallel ranks", "tp-size", "tensor-parallel-size", low=1, high=64)] = 1
+    mem_fraction: Annotated[
+        float,
+        _meta("part of the GPU's memory to use", "gpu-memory-utilization", "mem-fraction-static", low=0.01, high=1.0),
+    ] = 0.9
+    kv_cache_tokens: Annotated[int, _meta("tokens in the KV cache (0: auto)", low=0, high=2**31 - 1)] = 0
+    page_size: Annotated[int, _meta("tokens of one page of the KV cache (0: auto)", low=0, high=256)] = 0
+    max_model_len: Annotated[
+        int,
+        _meta(
+            "most tokens of prompt and output together (0: what the model allows)",
+            "context-length",
+            "max-req-total-len",
+            low=0,
+            high=2**31 - 1,
+        ),
+    ] = 0
+    max_num_seqs: Annotated[
+        int,
+        _meta(
+            "most requests that run at once (0: auto)",
+            "max-running-requests",
+            "running-max-req-size",
+            low=0,
+            high=65_536,
+        ),
+    ] = 0
+    enforce_eager: Annotated[bool, _meta("no CUDA graphs")] = False
+    threads: Annotated[int, _meta("CPU threads of a backend (0: all cores)", low=0, high=1024)] = 0
+
+    max_num_batched_tokens: Annotated[
+        int,
+        _meta("most tokens in one step (0: auto)", "batch-max-tokens", group="Scheduler", low=0, high=1 << 20),
+    ] = 0
+    chunked_prefill_size: Annotated[
+        int, _meta("most prompt tokens of one request in one step (0: auto)", low=0, high=1 << 20)
+    ] = 0
+    prefix_caching: Annotated[
+        bool, _meta("keep the KV cache of finished requests for others", flag="enable-prefix-caching")
+    ] = True
+    max_queued_requests: Annotated[int, _meta("requests that may wait; more get 429", low=1, high=1_000_000)] = 1024
+    max_queued_tokens: Annotated[int, _meta("prompt tokens that may wait; more get 429", low=1, high=2**40)] = 4_000_000
+
+    host: Annotated[str, _meta("address to listen on", group="HTTP")] = "127.0.0.1"
+    port: Annotated[int, _meta("port to listen on (0: any free one)", low=0, high=65_535)] = 8000
+    http_workers: Annotated[int, _meta("HTTP processes", low=1, high=64)] = 1
+    api_key: Annotated[
+        str | None, _meta("key for every route but the health ones; prefer the environment variable", secret=True)
+    ] = None
+    admin_api_key: Annotated[
+        str | None, _meta("key for control routes; prefer the environment variable", secret=True)
+    ] = None
+    allowed_origins: Annotated[tuple[str, ...], _meta("origins that browsers may call from, separated by commas")] = ()
+    ssl_keyfile: Annotated[str | None, _meta("PEM file of the TLS key")] = None
+    ssl_certfile: Annotated[str | None, _meta("PEM file of the TLS certificate")] = None
+    max_body_bytes: Annotated[int, _meta("longest request body", low=1024, high=1 << 30)] = 16 << 20
+    max_n: Annotated[int, _meta("most choices of one request", low=1, high=1024)] = 64
+    max_stop_strings: Annotated[int, _meta("most stop strings of one request", low=0, high=1024)] = 16
+    max_prompts: Annotated[int, _meta("most prompts of one request", low=1, high=65_536)] = 256
+    max_logit_bias: Annotated[int, _meta("most entries of logit_bias", low=0, high=65_536)] = 300
+    stream_stall_timeout: Annotated[
+        float, _meta("seconds after which a reader that takes nothing is cut off", low=0.1, high=86_400)
+    ] = 60.0
+    keepalive_seconds: Annotated[
+        float, _meta("seconds of silence in a stream before a comment is sent", low=0.1, high=86_400)
+    ] = 15.0
+
+    start_timeout: Annotated[
+        float, _meta("seconds until every process must be ready", group="Service", low=1, high=86_400)
+    ] = 600.0
+    drain_timeout: Annotated[
+        float, _meta("seconds that running requests have left after SIGTERM or Ctrl-C", low=0, high=86_400)
+    ] = 30.0
+    stall_seconds: Annotated[
+        float, _meta("seconds of work without progress after which /health says so", low=1, high=86_400)
+    ] = 60.0
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _meta("how much to log")] = "info"
