@@ -1,0 +1,20 @@
+"""Models on disk: finding them, their config, their tensors. Importing this imports no torch and no transformers."""
+
+from __future__ import annotations
+
+from .checkpoint import Checkpoint, LoadFormat
+from .config import Llama3Scaling, ModelConfig
+from .errors import CheckpointError, UnsupportedModel
+from .gguf_file import GgufFile
+from .locate import locate
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "GgufFile",
+    "Llama3Scaling",
+    "LoadFormat",
+    "ModelConfig",
+    "UnsupportedModel",
+    "locate",
+]
