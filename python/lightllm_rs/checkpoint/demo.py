@@ -61,7 +61,7 @@ def demo_model() -> Path:
 
 
 def complete(target: Path) -> bool:
-    """Whether the file is there whole: it is renamed into place only after its hash was checked, so its size is enough."""
+    """Whether the file is there: it is renamed into place only after its hash was checked, so its size is enough."""
     try:
         return target.stat().st_size == GGUF_BYTES
     except FileNotFoundError:
