@@ -27,7 +27,7 @@ MAX_DIMENSIONS = 4
 
 @dataclass(frozen=True)
 class GgufTensor:
-    """`shape` is in torch's order (slowest first). `kind` is the GGML type number. `offset` counts from the file start."""
+    """`shape`: in torch's order (slowest first). `kind`: GGML type number. `offset`: from the start of the file."""
 
     name: str
     shape: tuple[int, ...]

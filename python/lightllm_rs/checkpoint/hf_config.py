@@ -138,7 +138,7 @@ def generation_end_ids(folder: Path) -> tuple[int, ...]:
 
 
 def tokenizer_end_ids(folder: Path) -> tuple[int, ...]:
-    """The id of tokenizer_config.json's eos_token, looked up in its own table or among tokenizer.json's added tokens."""
+    """The id of tokenizer_config.json's eos_token, from its own table or tokenizer.json's added tokens."""
     path = folder / "tokenizer_config.json"
     if not path.exists():
         return ()

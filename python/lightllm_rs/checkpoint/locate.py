@@ -14,7 +14,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def locate(model: str | None = None, revision: str | None = None, load_format: LoadFormat = "auto") -> Checkpoint:
-    """The checkpoint of `model`: a folder, a .gguf file, a hub id (downloaded at `revision`), or None for the demo model.
+    """The checkpoint of `model`: a folder, a .gguf file, a hub id (fetched at `revision`), or None for the demo model.
 
     Raises `CheckpointError` if it cannot be found or downloaded, or is not of `load_format`.
     """

@@ -1,0 +1,32 @@
+"""Attention of one new token a row over the row's pages."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .cpu import paged_decode_attention_cpu
+
+__all__ = ["paged_decode_attention"]
+
+
+def paged_decode_attention(
+    q: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    page_table: Tensor,
+    lengths: Tensor,
+    scale: float,
+    out: Tensor | None = None,
+) -> Tensor:
+    """softmax(scale * q K^T) V over the first `lengths` tokens of each row: [rows, heads, head_dim] in q's dtype.
+
+    q: [rows, heads, head_dim]. k_cache, v_cache: [pages, page_size, kv_heads, head_dim], where the new token's key and
+    value already are. page_table: int32 [rows, width], entries past a row's last page are never read. lengths: int32
+    [rows], the new token included; a row of length 0 gives zeros. Query head h reads kv head h // (heads / kv_heads).
+    On CUDA nothing is read back to the host, and the grid depends on shapes alone: the call can be captured in a graph.
+    """
+    if q.is_cuda:
+        from .kernel import paged_decode_attention_triton
+
+        return paged_decode_attention_triton(q, k_cache, v_cache, page_table, lengths, scale, out)
+    return paged_decode_attention_cpu(q, k_cache, v_cache, page_table, lengths, scale, out)

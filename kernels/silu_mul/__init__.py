@@ -1,0 +1,18 @@
+"""The gated activation of the MLP: silu(gate) * up."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .reference import silu_mul_reference
+
+__all__ = ["silu_mul"]
+
+
+def silu_mul(gate_up: Tensor) -> Tensor:
+    """silu(gate) * up, [T, inner], of gate_up [T, 2 * inner] (gate first), in its dtype."""
+    if gate_up.is_cuda:
+        from .kernel import silu_mul_triton
+
+        return silu_mul_triton(gate_up)
+    return silu_mul_reference(gate_up)
