@@ -1,0 +1,67 @@
+"""What makes the service healthy and ready. Times are seconds of any one clock that never goes back."""
+
+from __future__ import annotations
+
+from lightllm_rs.messages.telemetry import Heartbeat
+
+ROUTER_SILENCE_SECONDS = 10.0
+"""The router says it lives once a second whatever the backends do; so much silence means that it hangs."""
+
+NOT_READY = {
+    "loading": "the model is loading",
+    "draining": "the service is stopping",
+    "down": "router and backends are starting again",
+}
+
+
+class HealthState:
+    """Fed with what arrives; asked at any time.
+
+    Args:
+        stall_seconds: work in flight for so long without progress is unhealthy.
+        now: time of its making.
+    """
+
+    def __init__(self, stall_seconds: float, now: float) -> None:
+        self._stall_seconds = stall_seconds
+        self._state = "loading"
+        self._heard = now  # from the router, or the begin of its duty
+        self._full = False
+        self._progress: int | None = None
+        self._stuck_since: float | None = None  # work in flight and no progress since then
+
+    def heartbeat(self, beat: Heartbeat, now: float) -> None:
+        """A process lives. Only the router's work counts: it has a request in flight if anybody has."""
+        if beat.process != "router":
+            return
+        self._heard, self._full = now, beat.full
+        if not beat.busy:
+            self._stuck_since = None
+        elif self._stuck_since is None or beat.progress != self._progress:
+            self._stuck_since = now
+        self._progress = beat.progress
+
+    def service(self, state: str, now: float) -> None:
+        """The supervisor's word: "loading", "serving", "draining" or "down"."""
+        if state != self._state and state == "serving":
+            self._heard, self._stuck_since, self._full = now, None, False
+        self._state = state
+
+    def healthy(self, now: float) -> tuple[bool, str]:
+        """Whether what runs makes progress, and if not, why. A service that loads or starts again is healthy."""
+        if self._state not in ("serving", "draining"):
+            return True, ""
+        silent = now - self._heard
+        if silent > ROUTER_SILENCE_SECONDS:
+            return False, f"the router has been silent for {silent:.0f} s"
+        if self._stuck_since is not None and now - self._stuck_since >= self._stall_seconds:
+            return False, f"requests are running and no step has ended for {now - self._stuck_since:.0f} s"
+        return True, ""
+
+    def ready(self, now: float) -> tuple[bool, str]:
+        """Whether a request sent now would be taken, and if not, why."""
+        if self._state != "serving":
+            return False, NOT_READY.get(self._state, f"the service is {self._state}")
+        if self._full:
+            return False, "the queue is full"
+        return self.healthy(now)

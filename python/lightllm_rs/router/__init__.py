@@ -1,0 +1,1 @@
+"""The router process: a Rust loop, entered once."""

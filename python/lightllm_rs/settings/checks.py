@@ -1,0 +1,61 @@
+"""What must hold between settings."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from lightllm_rs.settings.errors import SettingsError
+from lightllm_rs.settings.serve import ServeSettings
+
+
+def check(settings: ServeSettings) -> None:
+    """Raises SettingsError when settings do not fit each other, or name a file that is not there."""
+    if (settings.ssl_keyfile is None) != (settings.ssl_certfile is None):
+        missing = "--ssl-keyfile" if settings.ssl_keyfile is None else "--ssl-certfile"
+        raise SettingsError(f"TLS needs both the key and the certificate: give {missing} too")
+    for flag, path in (
+        ("--ssl-keyfile", settings.ssl_keyfile),
+        ("--ssl-certfile", settings.ssl_certfile),
+        ("--chat-template", settings.chat_template),
+    ):
+        if path is not None and not Path(path).is_file():
+            raise SettingsError(f"{flag}: there is no file {path}")
+    if settings.tokenizer is not None and not Path(settings.tokenizer).exists():
+        raise SettingsError(f"--tokenizer: there is no file or folder {settings.tokenizer}")
+    budget, chunk = settings.max_num_batched_tokens, settings.chunked_prefill_size
+    if budget and chunk > budget:
+        raise SettingsError(
+            f"--chunked-prefill-size {chunk} is more than --max-num-batched-tokens {budget}: "
+            "a chunk has to fit in one step"
+        )
+    if budget and settings.max_num_seqs > budget:
+        raise SettingsError(
+            f"--max-num-seqs {settings.max_num_seqs} is more than --max-num-batched-tokens {budget}: "
+            "each running request takes a token of a step"
+        )
+    if settings.page_size & (settings.page_size - 1):
+        raise SettingsError(f"--page-size must be a power of two, and is {settings.page_size}")
+    if settings.backend == "mock" and settings.tp != 1:
+        raise SettingsError(f"--backend mock has one rank only: leave out --tp {settings.tp}")
+    for origin in settings.allowed_origins:
+        if origin != "*" and "://" not in origin:
+            raise SettingsError(f"--allowed-origins: {origin!r} is no origin: write it as https://example.org, or *")
+
+
+def warnings(settings: ServeSettings) -> list[str]:
+    """Lines that the user should see before the service starts."""
+    lines = []
+    if settings.api_key is None and not is_loopback(settings.host):
+        lines.append(
+            f"listening on {settings.host} without a key: anybody who reaches it can use it; set LIGHTLLM_API_KEY"
+        )
+    return lines
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
