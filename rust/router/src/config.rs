@@ -1,0 +1,127 @@
+//! Settings of the scheduler.
+
+use crate::error::{Error, Result};
+
+/// Sizes and bounds. Lengths are in tokens, unless they say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchedulerConfig {
+    /// Pages of the KV cache: the minimum over the ranks.
+    pub pages: u32,
+    /// Positions of a page.
+    pub page_size: u32,
+    /// Requests that can run at once.
+    pub slots: u32,
+    /// Longest prompt and output together.
+    pub context: u32,
+    /// Tokens of one step at most, decode rows counting one each. At least `slots`, so that decoding never starves
+    /// a prefill.
+    pub step_tokens: u32,
+    /// Prefill tokens of one request in one step at most.
+    pub prefill_chunk: u32,
+    /// Requests that may wait. Preempted ones are not refused, and count.
+    pub queue_requests: usize,
+    /// Prompt tokens that may wait, at least `context`, so that an empty queue takes any request.
+    pub queue_tokens: u64,
+    /// Keep computed pages for prompts that begin alike.
+    pub prefix_cache: bool,
+    /// Pages that admission leaves for the output of running requests, where one page for each is less.
+    pub watermark_pages: u32,
+}
+
+impl Default for SchedulerConfig {
+    fn default() -> Self {
+        Self {
+            pages: 4096,
+            page_size: 16,
+            slots: 256,
+            context: 8192,
+            step_tokens: 2048,
+            prefill_chunk: 2048,
+            queue_requests: 4096,
+            queue_tokens: 8 << 20,
+            prefix_cache: true,
+            watermark_pages: 8,
+        }
+    }
+}
+
+impl SchedulerConfig {
+    /// Checks every range and combination.
+    pub fn validate(&self) -> Result<()> {
+        let invalid = |setting, reason| Err(Error::InvalidConfig { setting, reason });
+        let positive: [(&'static str, u64); 7] = [
+            ("pages", self.pages.into()),
+            ("page_size", self.page_size.into()),
+            ("slots", self.slots.into()),
+            ("context", self.context.into()),
+            ("step_tokens", self.step_tokens.into()),
+            ("prefill_chunk", self.prefill_chunk.into()),
+            ("queue_requests", self.queue_requests as u64),
+        ];
+        if let Some((setting, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return invalid(setting, "is 0: it must be at least 1".to_owned());
+        }
+        if self.step_tokens < self.slots {
+            let reason = format!(
+                "{} tokens a step are fewer than the {} slots: raise step_tokens or lower slots",
+                self.step_tokens, self.slots
+            );
+            return invalid("step_tokens", reason);
+        }
+        if self.queue_tokens < u64::from(self.context) {
+            let reason = format!(
+                "{} tokens are less than the context of {}: a long prompt could never be queued",
+                self.queue_tokens, self.context
+            );
+            return invalid("queue_tokens", reason);
+        }
+        if u64::from(self.pages) * u64::from(self.page_size) > u64::from(u32::MAX) {
+            let reason = format!(
+                "{} pages of {} positions are more than the {} that a KV index can name",
+                self.pages,
+                self.page_size,
+                u32::MAX
+            );
+            return invalid("pages", reason);
+        }
+        Ok(())
+    }
+
+    /// Pages that hold `tokens` positions.
+    pub(crate) fn pages_for(&self, tokens: usize) -> usize {
+        tokens.div_ceil(self.page_size as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_valid() {
+        assert_eq!(SchedulerConfig::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn each_bad_setting_is_named() {
+        let good = SchedulerConfig::default();
+        let cases = [
+            ("pages", SchedulerConfig { pages: 0, ..good }),
+            ("page_size", SchedulerConfig { page_size: 0, ..good }),
+            ("slots", SchedulerConfig { slots: 0, ..good }),
+            ("context", SchedulerConfig { context: 0, ..good }),
+            ("step_tokens", SchedulerConfig { step_tokens: 0, ..good }),
+            ("step_tokens", SchedulerConfig { step_tokens: 255, ..good }),
+            ("prefill_chunk", SchedulerConfig { prefill_chunk: 0, ..good }),
+            ("queue_requests", SchedulerConfig { queue_requests: 0, ..good }),
+            ("queue_tokens", SchedulerConfig { queue_tokens: 8191, ..good }),
+            ("pages", SchedulerConfig { pages: 1 << 28, ..good }),
+        ];
+        for (expected, config) in cases {
+            match config.validate() {
+                Err(Error::InvalidConfig { setting, .. }) => assert_eq!(setting, expected),
+                other => panic!("{expected}: {other:?}"),
+            }
+        }
+    }
+}

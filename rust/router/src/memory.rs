@@ -1,0 +1,179 @@
+//! The KV cache as a whole: page pool and prefix cache together.
+//!
+//! Every page has exactly one owner: the pool (free), the prefix cache, or the [`Holding`] of one request.
+
+use crate::config::SchedulerConfig;
+use crate::ids::PageId;
+use crate::pages::PagePool;
+use crate::radix::{Match, NodeId, PrefixCache};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pool: PagePool,
+    /// None where the prefix cache is turned off.
+    cache: Option<PrefixCache>,
+    page_size: usize,
+}
+
+/// The pages of one running request.
+#[derive(Debug, Default)]
+pub(crate) struct Holding {
+    /// Its page table, by position. The first `shared` stand for published pages; the rest is private.
+    pub pages: Vec<PageId>,
+    /// Pages from the front whose tokens are in the prefix cache.
+    shared: usize,
+    /// Those of the shared ones that the cache did not take, since it had others with the same tokens. The backend
+    /// knows them in this request's page table, so they stay there until the request is gone.
+    duplicates: Vec<PageId>,
+    /// Where the shared pages end in the prefix cache.
+    lock: Option<NodeId>,
+}
+
+impl Memory {
+    pub fn new(config: &SchedulerConfig) -> Self {
+        Self {
+            pool: PagePool::new(config.pages),
+            cache: config.prefix_cache.then(|| PrefixCache::new(config.page_size)),
+            page_size: config.page_size as usize,
+        }
+    }
+
+    /// Finds the longest cached prefix of at most `max_tokens`. None where there is no prefix cache.
+    pub fn find(&self, salt: u64, tokens: &[u32], max_tokens: usize) -> Option<Match> {
+        Some(self.cache.as_ref()?.find(salt, tokens, max_tokens / self.page_size))
+    }
+
+    /// Whether a match still holds.
+    pub fn is_current(&self, found: &Match) -> bool {
+        self.cache.as_ref().is_some_and(|cache| cache.generation() == found.generation)
+    }
+
+    /// Pages that can be had once `found` is locked: free ones and those that can be evicted.
+    pub fn available(&self, found: Option<&Match>) -> usize {
+        let Some(cache) = &self.cache else { return self.pool.free() };
+        let locked = found.map_or(0, |found| cache.unlocked_pages(found));
+        self.pool.free() + cache.evictable_pages() - locked
+    }
+
+    /// Locks the match and takes private pages up to `pages` in all. The caller knows that they are available.
+    pub fn hold(&mut self, salt: u64, found: Option<&Match>, pages: usize) -> Holding {
+        let mut holding = Holding::default();
+        if let (Some(cache), Some(found)) = (&mut self.cache, found) {
+            let (node, matched) = cache.lock(salt, found);
+            holding = Holding { shared: matched.len(), pages: matched, lock: Some(node), ..holding };
+        }
+        holding.pages.reserve(pages.saturating_sub(holding.pages.len()));
+        while holding.pages.len() < pages {
+            let page = self.take(pages - holding.pages.len());
+            holding.pages.push(page.expect("admission has checked that the pages are available"));
+        }
+        holding
+    }
+
+    /// Adds one private page, evicting if need be. False if there is none.
+    pub fn grow(&mut self, holding: &mut Holding) -> bool {
+        let page = self.take(1);
+        holding.pages.extend(page);
+        page.is_some()
+    }
+
+    /// Publishes the full pages of the first `computed` positions, whose tokens are `tokens`.
+    pub fn publish(&mut self, holding: &mut Holding, tokens: &[u32], computed: usize) {
+        let full = computed / self.page_size;
+        let (Some(cache), Some(node)) = (&mut self.cache, holding.lock) else { return };
+        if full <= holding.shared {
+            return;
+        }
+        let tokens = &tokens[holding.shared * self.page_size..full * self.page_size];
+        let published = cache.publish(node, tokens, &holding.pages[holding.shared..full]);
+        holding.lock = Some(published.node);
+        holding.duplicates.extend(published.duplicates);
+        holding.shared = full;
+    }
+
+    /// Takes everything back. What was published stays cached until it is evicted.
+    pub fn release(&mut self, holding: Holding) {
+        // The last pages first, so that the next request gets them in order.
+        for page in holding.pages.into_iter().skip(holding.shared).rev().chain(holding.duplicates) {
+            self.pool.give(page);
+        }
+        if let (Some(cache), Some(node)) = (&mut self.cache, holding.lock) {
+            cache.unlock(node);
+        }
+    }
+
+    /// Evicts all that nobody holds. Returns the number of pages.
+    pub fn clear_cache(&mut self) -> usize {
+        self.evict(usize::MAX)
+    }
+
+    pub fn total_pages(&self) -> usize {
+        self.pool.total()
+    }
+
+    pub fn free_pages(&self) -> usize {
+        self.pool.free()
+    }
+
+    pub fn cached_pages(&self) -> usize {
+        self.cache.as_ref().map_or(0, PrefixCache::pages)
+    }
+
+    pub fn evictable_pages(&self) -> usize {
+        self.cache.as_ref().map_or(0, PrefixCache::evictable_pages)
+    }
+
+    /// Takes one page; where the pool is empty, evicts as many as will be `wanted`.
+    fn take(&mut self, wanted: usize) -> Option<PageId> {
+        if self.pool.free() == 0 {
+            self.evict(wanted);
+        }
+        self.pool.take()
+    }
+
+    fn evict(&mut self, count: usize) -> usize {
+        let freed = self.cache.as_mut().map_or_else(Vec::new, |cache| cache.evict(count));
+        for page in &freed {
+            self.pool.give(*page);
+        }
+        freed.len()
+    }
+
+    /// Checks that every page has exactly one owner and that all locks are accounted for. Each holding comes with
+    /// the tokens known of its request.
+    ///
+    /// # Panics
+    /// If anything is wrong.
+    pub fn check_invariants<'a>(&self, holdings: impl Iterator<Item = (&'a Holding, &'a [u32])>) {
+        self.pool.check_invariants();
+        let mut owners = vec![0u32; self.pool.total()];
+        (0..self.pool.total()).filter(|index| self.pool.is_free(PageId(*index as u32))).for_each(|i| owners[i] += 1);
+        if let Some(cache) = &self.cache {
+            cache.all_pages().for_each(|page| owners[page.index()] += 1);
+        }
+        let mut locks = Vec::new();
+        for (holding, tokens) in holdings {
+            holding.pages[holding.shared..].iter().chain(&holding.duplicates).for_each(|p| owners[p.index()] += 1);
+            locks.extend(holding.lock);
+            let Some((cache, node)) = self.cache.as_ref().zip(holding.lock) else {
+                assert_eq!(holding.shared, 0, "shared pages are locked");
+                continue;
+            };
+            let (path_tokens, path_pages) = cache.path(node);
+            assert_eq!(path_pages.len(), holding.shared, "a lock ends where the shared pages end");
+            assert_eq!(path_tokens, tokens[..path_tokens.len()], "a lock is on the request's own tokens");
+            let mut duplicates = holding.duplicates.iter();
+            for (own, cached) in holding.pages.iter().zip(&path_pages) {
+                assert!(own == cached || duplicates.next() == Some(own), "page {own} is neither cached nor own");
+            }
+            assert_eq!(duplicates.next(), None, "duplicates are in the page table");
+        }
+        for (page, count) in owners.into_iter().enumerate() {
+            assert_eq!(count, 1, "owners of page {page}");
+        }
+        if let Some(cache) = &self.cache {
+            cache.check_invariants(&locks);
+        }
+    }
+}

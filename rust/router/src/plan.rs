@@ -1,0 +1,75 @@
+//! The step contract: what the backend is told, and what it answers.
+
+use crate::ids::{PageId, RequestId, SlotId};
+
+/// One step. The backend carries out the fields in the order `detach`, `attach`, `copies`, `rows`; so a slot that is
+/// detached here may be attached again here, and a page that was freed may be in a row here. Every plan is answered
+/// by exactly one result, also a plan without rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepPlan {
+    /// Number of the step: 1, 2, 3, ...
+    pub step: u64,
+    /// Slots whose request is gone.
+    pub detach: Vec<SlotId>,
+    /// Requests that get a slot. Each has a row in the same plan.
+    pub attach: Vec<Attach>,
+    /// Pages to copy, from and to. Always empty so far: no two requests share a page that is not full.
+    pub copies: Vec<(PageId, PageId)>,
+    /// Decode rows, then prefill rows.
+    pub rows: Vec<Row>,
+    /// Token ids of the prefill rows, one row after the other.
+    pub token_ids: Vec<u32>,
+}
+
+/// A request gets a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attach {
+    /// The slot, free until now.
+    pub slot: SlotId,
+    /// The request.
+    pub request: RequestId,
+    /// Length of the prompt as it was added: a request that was preempted has outputs after it.
+    pub prompt_len: u32,
+    /// Prompt and outputs so far, if the request wants them.
+    pub history: Option<Vec<u32>>,
+}
+
+/// Consecutive positions of one request to compute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The slot of the request.
+    pub slot: SlotId,
+    /// The request.
+    pub request: RequestId,
+    /// First position.
+    pub start: u32,
+    /// Number of positions.
+    pub tokens: u32,
+    /// Pages to append to the slot's page table, so that it covers `[0, start + tokens)`. In the first row after an
+    /// attach these are all pages, cached ones first.
+    pub new_pages: Vec<PageId>,
+    /// A token is sampled after the last position.
+    pub emits: bool,
+    /// A decode row: its one input is the token sampled last in this slot, and it has no ids in the plan.
+    pub from_last: bool,
+}
+
+/// The backend's answer to one plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepResult {
+    /// Number of the step.
+    pub step: u64,
+    /// One for each row that emits or failed, in any order. Rows that do not emit may be listed without tokens.
+    pub rows: Vec<RowResult>,
+}
+
+/// The outcome of one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowResult {
+    /// Index of the row in its plan.
+    pub row: u32,
+    /// Exactly one token where the row emits and did not fail, none where it does not emit.
+    pub tokens: Vec<u32>,
+    /// Why the row could not be computed. It ends the request.
+    pub failed: Option<String>,
+}

@@ -1,0 +1,207 @@
+//! The scheduler: the state, and the calls that change it.
+
+mod invariants;
+mod planning;
+mod results;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::admission::{AdmissionPolicy, Headroom};
+use crate::config::SchedulerConfig;
+use crate::error::{Error, Result};
+use crate::ids::{RequestId, SlotId};
+use crate::memory::Memory;
+use crate::queue::Queue;
+use crate::request::Request;
+use crate::running::{Running, RunningSet};
+use crate::sequence::Sequence;
+use crate::stats::{Stats, Totals};
+
+/// Queue, prefix cache, pages and slots of one backend, and the plans that come of them.
+///
+/// It has no clock: `now` is in nanoseconds of any clock that does not run backwards, and only measures queue times
+/// and the drain rate. The same calls give the same plans.
+#[derive(Debug)]
+pub struct Scheduler {
+    config: SchedulerConfig,
+    policy: Box<dyn AdmissionPolicy>,
+    memory: Memory,
+    queue: Queue,
+    running: RunningSet,
+    /// Where each request is that has not ended.
+    places: BTreeMap<RequestId, Place>,
+    /// Plans without a result, oldest first.
+    unanswered: VecDeque<UnansweredStep>,
+    /// Slots emptied since the last plan.
+    detached: Vec<SlotId>,
+    next_step: u64,
+    next_arrival: u64,
+    totals: Totals,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// In the queue, by arrival.
+    Queued(u64),
+    Running(SlotId),
+}
+
+/// What is needed of a plan when its result comes.
+#[derive(Debug)]
+struct UnansweredStep {
+    step: u64,
+    rows: Vec<UnansweredRow>,
+}
+
+/// The request of a row may be gone, or preempted, or its slot taken by another when the result comes: the arrival
+/// tells.
+#[derive(Clone, Copy, Debug)]
+struct UnansweredRow {
+    request: RequestId,
+    arrival: u64,
+    slot: SlotId,
+    /// Position after the last one of the row.
+    end: usize,
+    emits: bool,
+}
+
+impl Scheduler {
+    /// Plans that may be without a result at once: one runs and one waits behind it.
+    pub const MAX_UNANSWERED: usize = 2;
+
+    /// An idle scheduler with the [`Headroom`] policy.
+    pub fn new(config: SchedulerConfig) -> Result<Self> {
+        let policy = Headroom { watermark_pages: config.watermark_pages as usize };
+        Self::with_policy(config, Box::new(policy))
+    }
+
+    /// An idle scheduler with a policy of the caller's.
+    pub fn with_policy(config: SchedulerConfig, policy: Box<dyn AdmissionPolicy>) -> Result<Self> {
+        config.validate()?;
+        Ok(Self {
+            config,
+            policy,
+            memory: Memory::new(&config),
+            queue: Queue::new(&config),
+            running: RunningSet::new(config.slots),
+            places: BTreeMap::new(),
+            unanswered: VecDeque::new(),
+            detached: Vec::new(),
+            next_step: 1,
+            next_arrival: 0,
+            totals: Totals::default(),
+        })
+    }
+
+    /// The settings it was made with.
+    pub fn config(&self) -> &SchedulerConfig {
+        &self.config
+    }
+
+    /// Queues a request. An error changes nothing and tells what the caller can do.
+    pub fn add(&mut self, request: Request, now: u64) -> Result<()> {
+        self.check_request(&request)?;
+        if let Err(full) = self.queue.check_room(request.prompt.len(), now) {
+            self.totals.refused_queue_full += 1;
+            return Err(full);
+        }
+        let mut sequence = Sequence::new(request, self.next_arrival, now);
+        self.next_arrival += 1;
+        sequence.found = self.memory.find(sequence.salt, &sequence.tokens, sequence.most_cached());
+        self.places.insert(sequence.id, Place::Queued(sequence.arrival));
+        self.queue.push(sequence);
+        Ok(())
+    }
+
+    fn check_request(&self, request: &Request) -> Result<()> {
+        let prompt = request.prompt.len() as u64;
+        let total = prompt + u64::from(request.max_tokens);
+        let context = self.config.context;
+        if prompt == 0 {
+            return Err(Error::EmptyPrompt);
+        }
+        if request.max_tokens == 0 && !request.prompt_logprobs {
+            return Err(Error::NothingToDo);
+        }
+        if prompt > u64::from(context) {
+            return Err(Error::PromptTooLong { prompt, context });
+        }
+        if total > u64::from(context) {
+            return Err(Error::ContextExceeded { prompt, max_tokens: request.max_tokens, context });
+        }
+        let needed = total.div_ceil(u64::from(self.config.page_size));
+        if needed > u64::from(self.config.pages) {
+            return Err(Error::TooLargeForPool { needed, pages: self.config.pages });
+        }
+        if self.places.contains_key(&request.id) {
+            return Err(Error::DuplicateId(request.id));
+        }
+        Ok(())
+    }
+
+    /// Ends a request in any state, without an output. Its pages and its slot are free at once; the next plan tells
+    /// the backend, and results that are still to come for it are dropped. False if there is no such request.
+    pub fn abort(&mut self, request: RequestId) -> bool {
+        let ended = self.end(request);
+        self.totals.aborted += u64::from(ended);
+        ended
+    }
+
+    /// Whether a request has not ended.
+    pub fn contains(&self, request: RequestId) -> bool {
+        self.places.contains_key(&request)
+    }
+
+    /// Whether there is anything left to plan, now or after the results that are to come.
+    pub fn has_work(&self) -> bool {
+        !self.queue.is_empty() || !self.running.is_empty() || !self.detached.is_empty()
+    }
+
+    /// Plans without a result.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.len()
+    }
+
+    /// Forgets all cached prefixes that no running request uses. Returns the number of pages freed.
+    pub fn clear_cache(&mut self) -> usize {
+        self.memory.clear_cache()
+    }
+
+    /// Figures for metrics.
+    pub fn stats(&self) -> Stats {
+        let memory = &self.memory;
+        Stats {
+            running: self.running.len(),
+            queued: self.queue.len(),
+            queued_tokens: self.queue.prompt_tokens(),
+            total_pages: memory.total_pages(),
+            free_pages: memory.free_pages(),
+            cached_pages: memory.cached_pages(),
+            evictable_pages: memory.evictable_pages(),
+            private_pages: memory.total_pages() - memory.free_pages() - memory.cached_pages(),
+            totals: self.totals,
+        }
+    }
+
+    /// Takes a request out wherever it is. False if it isn't anywhere.
+    fn end(&mut self, request: RequestId) -> bool {
+        let Some(place) = self.places.remove(&request) else { return false };
+        match place {
+            Place::Queued(arrival) => {
+                self.queue.remove(arrival).expect("a queued request is in the queue");
+            }
+            Place::Running(slot) => {
+                self.vacate(slot);
+            }
+        }
+        true
+    }
+
+    /// Takes the request out of a slot and frees its pages.
+    fn vacate(&mut self, slot: SlotId) -> Sequence {
+        let Running { sequence, holding, .. } = self.running.remove(slot).expect("a running request has its slot");
+        self.memory.release(holding);
+        self.detached.push(slot);
+        sequence
+    }
+}

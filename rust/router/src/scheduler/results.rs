@@ -1,0 +1,131 @@
+//! Taking results.
+
+use super::{Place, Scheduler, UnansweredRow, UnansweredStep};
+use crate::error::{Error, Result};
+use crate::ids::RequestId;
+use crate::plan::StepResult;
+use crate::request::{Finish, Output};
+
+/// What became of one row.
+enum Outcome {
+    /// It did not emit, and said nothing: all is well.
+    Silent,
+    Token(u32),
+    Failed(String),
+}
+
+impl Scheduler {
+    /// Takes the result of the oldest plan without one, and says what it means for the requests.
+    ///
+    /// Pages that the step filled enter the prefix cache here. Rows of requests that ended or were aborted meanwhile
+    /// are dropped. A result that contradicts the plan is an error and changes nothing; the backend can't be relied
+    /// on after that.
+    pub fn update(&mut self, result: StepResult, now: u64) -> Result<Vec<Output>> {
+        let step = match self.unanswered.front() {
+            Some(oldest) if oldest.step == result.step => oldest,
+            oldest => {
+                let expected = oldest.map(|oldest| oldest.step);
+                return Err(Error::UnexpectedStep { got: result.step, expected });
+            }
+        };
+        let outcomes = read(step, result)?;
+        let step = self.unanswered.pop_front().expect("just looked at");
+        let mut outputs = Vec::with_capacity(outcomes.len());
+        for (row, outcome) in step.rows.iter().zip(outcomes) {
+            let Some(output) = self.take_row(row, outcome) else { continue };
+            if output.finish.is_some() {
+                self.end(output.request);
+                self.queue.note_finish(now);
+            }
+            outputs.push(output);
+        }
+        Ok(outputs)
+    }
+
+    /// A whole step failed: all its requests end and nothing of it is published. Returns those that had not ended
+    /// yet. The backend is taken to have carried out the plan's `detach`, `attach` and `copies` nevertheless.
+    pub fn fail_step(&mut self, step: u64) -> Vec<RequestId> {
+        let Some(index) = self.unanswered.iter().position(|unanswered| unanswered.step == step) else {
+            return Vec::new();
+        };
+        let step = self.unanswered.remove(index).expect("the index was just found");
+        let rows = step.rows.into_iter().filter(|row| self.is_live(row));
+        let ended: Vec<RequestId> = rows.map(|row| row.request).collect();
+        for request in &ended {
+            self.end(*request);
+        }
+        self.totals.finished_failed += ended.len() as u64;
+        ended
+    }
+
+    fn is_live(&self, row: &UnansweredRow) -> bool {
+        match self.places.get(&row.request) {
+            Some(Place::Queued(arrival)) => *arrival == row.arrival,
+            Some(Place::Running(slot)) => {
+                self.running.get(*slot).is_some_and(|running| running.sequence.arrival == row.arrival)
+            }
+            None => false,
+        }
+    }
+
+    /// Applies one row. None if there is nothing to tell.
+    fn take_row(&mut self, row: &UnansweredRow, outcome: Outcome) -> Option<Output> {
+        let mut running = self.running.get_mut(row.slot).filter(|running| running.sequence.arrival == row.arrival);
+        let sequence = match &mut running {
+            Some(running) => &mut running.sequence,
+            // Preempted, unless it ended.
+            None => self.queue.get_mut(row.arrival)?,
+        };
+        sequence.unanswered -= 1;
+        let request = sequence.id;
+        let (tokens, finish) = match outcome {
+            Outcome::Failed(reason) => (Vec::new(), Some(Finish::Failed(reason))),
+            Outcome::Silent => (Vec::new(), sequence.advance(row.end, None)),
+            Outcome::Token(token) => (vec![token], sequence.advance(row.end, Some(token))),
+        };
+        match &finish {
+            None => {}
+            Some(Finish::Stop) => self.totals.finished_stop += 1,
+            Some(Finish::Length) => self.totals.finished_length += 1,
+            Some(Finish::Failed(_)) => self.totals.finished_failed += 1,
+        }
+        self.totals.generated_tokens += tokens.len() as u64;
+        let tells = finish.is_some() || !tokens.is_empty();
+        let admission = if tells { sequence.admission.take() } else { None };
+        if let Some(running) = running
+            && !matches!(finish, Some(Finish::Failed(_)))
+        {
+            self.memory.publish(&mut running.holding, &running.sequence.tokens, row.end);
+        }
+        tells.then_some(Output { request, tokens, finish, admission })
+    }
+}
+
+/// Checks a result against its plan and puts it in order of the rows.
+fn read(step: &UnansweredStep, result: StepResult) -> Result<Vec<Outcome>> {
+    let bad = |row: usize, reason| Err(Error::BadResult { step: step.step, row: row as u32, reason });
+    let mut outcomes: Vec<Option<Outcome>> = step.rows.iter().map(|_| None).collect();
+    for row in result.rows {
+        let index = row.row as usize;
+        let Some(planned) = step.rows.get(index) else { return bad(index, "the plan has no such row") };
+        let outcome = match (row.failed, row.tokens.as_slice(), planned.emits) {
+            (Some(reason), _, _) => Outcome::Failed(reason),
+            (None, [token], true) => Outcome::Token(*token),
+            (None, [], false) => Outcome::Silent,
+            (None, _, true) => return bad(index, "a row that emits has exactly one token"),
+            (None, _, false) => return bad(index, "a row that does not emit has no token"),
+        };
+        if outcomes[index].replace(outcome).is_some() {
+            return bad(index, "it is there twice");
+        }
+    }
+    let mut complete = Vec::with_capacity(outcomes.len());
+    for (index, (outcome, planned)) in outcomes.into_iter().zip(&step.rows).enumerate() {
+        match outcome {
+            Some(outcome) => complete.push(outcome),
+            None if planned.emits => return bad(index, "a row that emits is missing"),
+            None => complete.push(Outcome::Silent),
+        }
+    }
+    Ok(complete)
+}
