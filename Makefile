@@ -1,0 +1,67 @@
+# The one door: people, CI and the README use these targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL ?=
+ARGS ?=
+
+export CARGO_BUILD_JOBS ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The set that the code is tested against; the package itself declares ranges.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+
+RUST_FILES := Cargo.toml $(shell find rust -name '*.rs' -o -name Cargo.toml 2>/dev/null)
+
+.PHONY: install serve test test-rust test-python lint format wheel wheelhouse bench clean
+
+install: $(VENV)/installed
+
+$(VENV)/python-ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --group dev
+	@touch $@
+
+$(VENV)/installed: $(VENV)/python-ready $(RUST_FILES)
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release
+	@touch $@
+
+serve: install
+	$(BIN)/lightllm-rs serve $(MODEL) $(ARGS)
+
+test: test-rust test-python
+
+test-rust:
+	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run; else cargo test --lib --bins --tests; fi
+	cargo test --doc
+
+test-python: install
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install
+	cargo fmt --all --check
+	PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo clippy --workspace --all-targets -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest lightllm_rs._core
+
+format:
+	cargo fmt --all
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: install
+	$(BIN)/maturin build --release --out dist
+
+# Wheels of the package and of what a host without a registry lacks, for another Python: make wheelhouse PYTHON=3.12
+wheelhouse:
+	@$(MAKE) --no-print-directory wheel PYTHON=python3
+	$(BIN)/python scripts/wheelhouse.py --python $(if $(filter python3,$(PYTHON)),3.12,$(PYTHON))
+
+bench: install
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) target dist wheelhouse

@@ -1,0 +1,18 @@
+//! The router process: sockets, clock and telemetry around the pure scheduler of `lightllm-router`.
+//!
+//! One thread, one poll, no ticks: the loop wakes for a frame or for the heartbeat of the second. What it learns goes to
+//! the scheduler, and as long as fewer than two plans are unanswered the next plan leaves at once.
+
+mod clients;
+mod clock;
+mod error;
+mod output;
+mod plan;
+mod ranks;
+mod router;
+mod salt;
+mod sockets;
+mod telemetry;
+
+pub use error::{Error, Result};
+pub use router::run;

@@ -1,0 +1,134 @@
+use std::time::Duration;
+
+use lightllm_router::Stats;
+use lightllm_wire::{Heartbeat, Observations, Report, Sample};
+
+use crate::clock;
+
+/// What the metric server has not been told yet.
+pub struct Telemetry {
+    process: String,
+    observations: Vec<(&'static str, &'static str, Vec<f64>)>,
+    rejections: Vec<(&'static str, u64)>,
+    bad_frames: u64,
+    last: Stats,
+    last_at: u64,
+}
+
+/// Histograms and their label: time of a step in the backend, time in the queue, and the scheduler's own time.
+pub const STEP: usize = 0;
+pub const QUEUE: usize = 1;
+const QUEUE_VLLM: usize = 2;
+pub const PLAN: usize = 3;
+pub const UPDATE: usize = 4;
+pub const ENCODE: usize = 5;
+
+impl Telemetry {
+    pub fn new(process: String) -> Self {
+        let histograms = [
+            ("batch_inference_duration", ""),
+            ("request_queue_duration", ""),
+            ("vllm:request_queue_time_seconds", ""),
+            ("lightllm_scheduler_seconds", "plan"),
+            ("lightllm_scheduler_seconds", "update"),
+            ("lightllm_scheduler_seconds", "encode"),
+        ];
+        Self {
+            process,
+            observations: histograms.into_iter().map(|(name, label)| (name, label, Vec::new())).collect(),
+            rejections: Vec::new(),
+            bad_frames: 0,
+            last: Stats::default(),
+            last_at: 0,
+        }
+    }
+
+    /// A value of one of the histograms above.
+    pub fn observe(&mut self, histogram: usize, seconds: f64) {
+        self.observations[histogram].2.push(seconds);
+        if histogram == QUEUE {
+            self.observations[QUEUE_VLLM].2.push(seconds);
+        }
+    }
+
+    pub fn bad_frame(&mut self) {
+        self.bad_frames += 1;
+    }
+
+    pub fn rejected(&mut self, reason: &'static str) {
+        match self.rejections.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => self.rejections.push((reason, 1)),
+        }
+    }
+
+    pub fn heartbeat(&self, stats: &Stats, full: bool) -> Heartbeat {
+        let busy = stats.running + stats.queued > 0;
+        Heartbeat { process: self.process.clone(), busy, progress: stats.steps, full }
+    }
+
+    /// All that is new since the last report. `max_tokens`: room of the KV cache in tokens.
+    pub fn report(&mut self, stats: Stats, now: u64, page_size: u32) -> Report {
+        let last = std::mem::replace(&mut self.last, stats.clone());
+        let elapsed = Duration::from_nanos(now.saturating_sub(self.last_at)).as_secs_f64().max(1e-9);
+        self.last_at = now;
+        let held = f64::from(stats.total_pages - stats.free_pages - stats.evictable_pages);
+        let total = f64::from(stats.total_pages.max(1));
+        let hit_rate = stats.prefix_hit_tokens as f64 / (stats.prefix_query_tokens.max(1)) as f64;
+        let generated = (stats.generated_tokens - last.generated_tokens) as f64;
+        let prompts = (stats.prompt_tokens - last.prompt_tokens) as f64;
+        let queries = (stats.prefix_query_tokens - last.prefix_query_tokens) as f64;
+        let hits = (stats.prefix_hit_tokens - last.prefix_hit_tokens) as f64;
+        let mut samples: Vec<Sample> = [
+            ("vllm:num_requests_running", stats.running as f64),
+            ("vllm:num_requests_waiting", stats.queued as f64),
+            ("vllm:kv_cache_usage_perc", held / total),
+            ("num_running_reqs", stats.running as f64),
+            ("queue_size", stats.queued as f64),
+            ("batch_current_size", stats.running as f64),
+            ("batch_pause_size", stats.preempted_waiting as f64),
+            ("batch_current_max_tokens", held * f64::from(page_size)),
+            ("batch_next_size", stats.last_admitted as f64),
+            ("cache_length", f64::from(stats.tree_pages) * f64::from(page_size)),
+            ("cache_ratio", f64::from(stats.tree_pages) / total),
+            ("cache_hit_rate", hit_rate),
+            ("gen_throughput", generated / elapsed),
+            ("lightllm_pages_free", f64::from(stats.free_pages)),
+            ("lightllm_pages_total", f64::from(stats.total_pages)),
+            ("lightllm_pages_running", held),
+            ("vllm:prefix_cache_queries_total", queries),
+            ("vllm:prefix_cache_hits_total", hits),
+            ("vllm:prompt_tokens_total", prompts),
+            ("prompt_tokens_total", prompts),
+            ("vllm:generation_tokens_total", generated),
+            ("generation_tokens_total", generated),
+            ("batch_inference_count", (stats.steps - last.steps) as f64),
+            ("lightllm_preemptions_total", (stats.preemptions - last.preemptions) as f64),
+        ]
+        .into_iter()
+        .map(|(name, value)| Sample { name: name.to_owned(), value, labels: Vec::new() })
+        .collect();
+        samples.push(Sample {
+            name: "lightllm_bad_frames_total".to_owned(),
+            value: std::mem::take(&mut self.bad_frames) as f64,
+            labels: vec![self.process.clone()],
+        });
+        samples.extend(self.rejections.drain(..).map(|(reason, count)| Sample {
+            name: "lightllm_rejections_total".to_owned(),
+            value: count as f64,
+            labels: vec![reason.to_owned()],
+        }));
+        let observations = self.observations.iter_mut().filter(|(_, _, values)| !values.is_empty());
+        let observations = observations.map(|(name, label, values)| Observations {
+            name: (*name).to_owned(),
+            values: std::mem::take(values),
+            labels: if label.is_empty() { Vec::new() } else { vec![(*label).to_owned()] },
+        });
+        Report {
+            process: self.process.clone(),
+            cpu_seconds: clock::cpu_time().as_secs_f64(),
+            observations: observations.collect(),
+            samples,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Sampling, TokenLogprobs, Words};
+
+/// [`OutputRow::finish`]: the request goes on.
+pub const FINISH_RUNNING: u8 = 0;
+/// [`OutputRow::finish`]: the last token is an end token.
+pub const FINISH_STOP: u8 = 1;
+/// [`OutputRow::finish`]: `max_tokens` were generated.
+pub const FINISH_LENGTH: u8 = 2;
+
+union! {
+    /// What the router hears from an HTTP process.
+    ClientMessage {
+        /// First frame of an HTTP process. A second hello of the same `name` ends all requests of the first.
+        "hello" => ClientHello { #[allow(missing_docs)] protocol: u32, #[allow(missing_docs)] name: String }
+        /// A new request; it gets exactly one end.
+        "add" => Add {
+            /// Chosen by the client, unique among its live requests.
+            request: u64,
+            /// At least one token.
+            prompt: Words,
+            /// Most tokens to generate.
+            max_tokens: u32,
+            #[allow(missing_docs)]
+            sampling: Sampling,
+            /// Requests with different salts never share cached pages.
+            cache_salt: String,
+        }
+        /// The client no longer wants these requests.
+        "abort" => Abort { #[allow(missing_docs)] requests: Vec<u64> }
+        /// Bytes of output frames that the client has taken in since its hello.
+        "received" => Received { #[allow(missing_docs)] total: u64 }
+    }
+}
+
+union! {
+    /// What an HTTP process hears from the router.
+    RouterMessage {
+        /// Answer to a hello: what the engine can do.
+        "hello" => RouterHello {
+            #[allow(missing_docs)] protocol: u32,
+            #[allow(missing_docs)] vocab: u32,
+            /// Most tokens of prompt and output together.
+            context: u32,
+            #[allow(missing_docs)] pages: u32,
+            #[allow(missing_docs)] page_size: u32,
+            /// Most requests that run at once.
+            slots: u32,
+        }
+        /// All rows of one client that came out of one step.
+        "output" => StepOutput { #[allow(missing_docs)] rows: Vec<OutputRow> }
+        /// The end of a request that could not be served.
+        "failed" => Failed {
+            #[allow(missing_docs)] request: u64,
+            /// See `lightllm_rs.messages.requests.Failed`.
+            kind: String,
+            /// For the caller; what to do.
+            message: String,
+            /// Seconds, for "`queue_full`"; otherwise 0.
+            retry_after: u32,
+        }
+    }
+}
+
+/// When the request first ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// Tokens of the prompt that were found in the prefix cache.
+    pub cached_tokens: u32,
+    /// Microseconds between its arrival at the router and its first step.
+    pub queue_us: u64,
+}
+
+/// What one request got out of one step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutputRow {
+    /// The client's id.
+    pub request: u64,
+    /// With [`FINISH_STOP`] the last one is the end token.
+    pub tokens: Words,
+    /// One of the `FINISH_` values.
+    pub finish: u8,
+    /// In the first row of the request only.
+    pub admission: Option<Admission>,
+    /// One entry for each of `tokens`, when asked for.
+    pub logprobs: Option<Vec<TokenLogprobs>>,
+    /// Position of the first entry of `prompt_logprobs`.
+    pub prompt_start: u32,
+    /// One entry for each prompt position from `prompt_start`, when asked for.
+    pub prompt_logprobs: Option<Vec<TokenLogprobs>>,
+}
