@@ -95,4 +95,5 @@ def gguf_tensors(file: GgufFile, config: ModelConfig) -> Iterator[tuple[str, tor
                     f"{file.path}: {tensor.name} has {values.shape[0]} rows, not one a head dimension"
                 )
             values = unpermuted(values, heads)
-        yield hf_name(tensor.name), torch.from_numpy(np.ascontiguousarray(values))
+        # Unquantised tensors are views of the mapped file, which torch may not write to: those are copied.
+        yield hf_name(tensor.name), torch.from_numpy(np.require(values, requirements=["C", "W"]))

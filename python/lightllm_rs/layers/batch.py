@@ -1,0 +1,35 @@
+"""One ragged batch: the tokens of a step, decode rows first, then prefill rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """T tokens of D decode rows (exactly one token each: token index == row index) and P prefill rows after them.
+
+    token_ids, positions: int64 [T].
+    slot_pages: int64 [T], where each token's key and value go: page * page_size + offset. A negative entry (the
+        padding of a captured graph) is written nowhere.
+    decode_page_table: int32 [D, width]; decode_lengths: int32 [D], tokens in the cache, the new one included.
+    prefill_page_table: int32 [P, width]; prefill_starts: int32 [P + 1], first new token of each row, counted from
+        token D; prefill_lengths: int32 [P], tokens in the cache, the new ones included.
+    max_prefill_tokens: new tokens of the longest prefill row, 0 without.
+    output_rows: int64 [O], the tokens whose hidden states go to the head.
+    Without decode (prefill) rows their tensors may be None.
+    """
+
+    token_ids: Tensor
+    positions: Tensor
+    slot_pages: Tensor
+    output_rows: Tensor
+    decode_rows: int = 0
+    decode_page_table: Tensor | None = None
+    decode_lengths: Tensor | None = None
+    prefill_page_table: Tensor | None = None
+    prefill_starts: Tensor | None = None
+    prefill_lengths: Tensor | None = None
+    max_prefill_tokens: int = 0

@@ -1,0 +1,39 @@
+"""The paged KV cache of one rank."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class KvCache:
+    """k[layer], v[layer]: [pages, page_size, heads, head_dim]. Pages hold zeros until they are written."""
+
+    def __init__(
+        self,
+        layers: int,
+        pages: int,
+        page_size: int,
+        heads: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ) -> None:
+        shape = (layers, pages, page_size, heads, head_dim)
+        self.pages, self.page_size = pages, page_size
+        self.k = torch.zeros(shape, dtype=dtype, device=device)
+        self.v = torch.zeros(shape, dtype=dtype, device=device)
+
+    def layer(self, index: int) -> tuple[Tensor, Tensor]:
+        """(keys, values) of one layer."""
+        return self.k[index], self.v[index]
+
+    def copy_pages(self, source: Tensor, target: Tensor) -> None:
+        """Copy pages in every layer; `source` and `target` are int64 [n], and no page is in both."""
+        self.k[:, target] = self.k[:, source]
+        self.v[:, target] = self.v[:, source]
+
+    @staticmethod
+    def page_bytes(layers: int, page_size: int, heads: int, head_dim: int, dtype: torch.dtype) -> int:
+        """Bytes of one page over all layers, keys and values."""
+        return 2 * layers * page_size * heads * head_dim * dtype.itemsize

@@ -1,0 +1,33 @@
+"""The gated MLP: down(silu(gate(x)) * up(x))."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint import ModelConfig
+from ..kernels.silu_mul import silu_mul
+from .linear import ColumnLinear, Columns, RowLinear
+from .parallel import TensorParallel
+
+
+class GatedMlp(nn.Module):
+    """hidden [T, hidden] -> [T, hidden]. `name` is the checkpoint's prefix, such as "model.layers.0.mlp"."""
+
+    def __init__(
+        self, name: str, config: ModelConfig, tp: TensorParallel, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        super().__init__()
+        inner, mine = config.intermediate, tp.share(config.intermediate, "MLP columns")
+        self.gate_up = ColumnLinear(
+            [Columns(f"{name}.gate_proj", inner, mine), Columns(f"{name}.up_proj", inner, mine)],
+            config.hidden,
+            config.mlp_bias,
+            dtype,
+            device,
+        )
+        self.down = RowLinear(f"{name}.down_proj", config.hidden, inner, mine, config.mlp_bias, tp, dtype, device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.down(silu_mul(self.gate_up(x)))
+        return out

@@ -1,0 +1,30 @@
+"""The models, one readable file each."""
+
+from __future__ import annotations
+
+import torch
+
+from ..checkpoint import Checkpoint
+from ..layers.parallel import TensorParallel
+from .base import CausalLM
+from .registry import MODELS, model_class
+
+__all__ = ["MODELS", "CausalLM", "load_model", "model_class"]
+
+
+def load_model(
+    checkpoint: Checkpoint,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    tp: TensorParallel | None = None,
+    seed: int = 0,
+) -> CausalLM:
+    """The model of `checkpoint`, its weights loaded (or made up from `seed`, for a dummy checkpoint).
+
+    Raises `CheckpointError`, in one line, whatever is wrong with the files.
+    """
+    config = checkpoint.config()
+    model = model_class(config.architecture).from_config(config, dtype, device, tp or TensorParallel())
+    model.load(checkpoint.tensors(model.shapes(), dtype=dtype, device=device, seed=seed))
+    return model

@@ -1,0 +1,75 @@
+"""Llama 2, 3, 3.1 and models of the same arithmetic (SmolLM2).
+
+x = embedding; per layer x += attention(norm(x)), x += mlp(norm(x)); logits = head(norm(x)). The additions are fused
+into the norm that follows them, so a layer passes (what to add, sum so far) on.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint import ModelConfig
+from ..layers.attention import Attention
+from ..layers.batch import Batch
+from ..layers.embedding import Embedding, Head
+from ..layers.kv_cache import KvCache
+from ..layers.mlp import GatedMlp
+from ..layers.norm import RmsNorm
+from ..layers.parallel import TensorParallel
+from ..layers.rotary import Rotary
+from .base import CausalLM
+
+
+class LlamaLayer(nn.Module):
+    """`name` is the checkpoint's prefix, such as "model.layers.0"."""
+
+    def __init__(
+        self, name: str, config: ModelConfig, tp: TensorParallel, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        super().__init__()
+        self.attention_norm = RmsNorm(f"{name}.input_layernorm", config.hidden, config.rms_eps, dtype, device)
+        self.attention = Attention(f"{name}.self_attn", config, tp, dtype, device)
+        self.mlp_norm = RmsNorm(f"{name}.post_attention_layernorm", config.hidden, config.rms_eps, dtype, device)
+        self.mlp = GatedMlp(f"{name}.mlp", config, tp, dtype, device)
+
+    def forward(
+        self, x: Tensor, residual: Tensor | None, rope: Tensor, batch: Batch, kv: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        x, residual = self.attention_norm(x, residual)
+        x = self.attention(x, rope, batch, kv)
+        x, residual = self.mlp_norm(x, residual)
+        return self.mlp(x), residual
+
+
+class Llama(CausalLM):
+    """See the module's text."""
+
+    def __init__(self, config: ModelConfig, dtype: torch.dtype, device: torch.device, tp: TensorParallel) -> None:
+        super().__init__(config, tp)
+        self.embedding = Embedding("model.embed_tokens", config.vocab, config.hidden, tp, dtype, device)
+        self.rotary = Rotary(config, device)
+        self.layers = nn.ModuleList(
+            LlamaLayer(f"model.layers.{index}", config, tp, dtype, device) for index in range(config.layers)
+        )
+        self.norm = RmsNorm("model.norm", config.hidden, config.rms_eps, dtype, device)
+        tied = self.embedding if config.tie_embeddings else None
+        self.head = Head("lm_head", config.vocab, config.hidden, tp, dtype, device, tied)
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, dtype: torch.dtype, device: torch.device, tp: TensorParallel) -> Llama:
+        return cls(config, dtype, torch.device(device), tp)
+
+    def forward(self, batch: Batch, kv: KvCache) -> Tensor:
+        x = self.embedding(batch.token_ids)
+        rope = self.rotary(batch.positions)
+        residual: Tensor | None = None
+        for index, layer in enumerate(self.layers):
+            x, residual = layer(x, residual, rope, batch, kv.layer(index))
+        rows = batch.output_rows
+        hidden, _ = self.norm(x[rows], None if residual is None else residual[rows])
+        return hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        out: Tensor = self.head(hidden)
+        return out
