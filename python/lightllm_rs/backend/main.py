@@ -1,0 +1,73 @@
+"""Entry of the backend process."""
+
+from __future__ import annotations
+
+import time
+
+from lightllm_rs.backend.base import ModelBackend
+from lightllm_rs.backend.errors import BackendError
+from lightllm_rs.backend.options import BackendOptions
+from lightllm_rs.backend.pulse import Progress, Pulse
+from lightllm_rs.backend.rank import Rank
+from lightllm_rs.messages.sockets import Dealer
+from lightllm_rs.process.child import Child, StartError
+from lightllm_rs.process.start import ChildStart
+
+
+def options_of(start: ChildStart) -> BackendOptions:
+    """The rank's options out of what the supervisor said."""
+    settings = start.settings
+    return BackendOptions(
+        model_path=start.model_path,
+        load_format=settings.load_format,
+        dtype=settings.dtype,
+        device=start.device,
+        rank=start.rank,
+        world=settings.tp,
+        run_dir=start.run_dir,
+        epoch=start.epoch,
+        seed=settings.seed,
+        kv_cache_tokens=settings.kv_cache_tokens,
+        page_size=settings.page_size,
+        context=settings.max_model_len,
+        slots=settings.max_num_seqs,
+        step_tokens=settings.max_num_batched_tokens,
+        mem_fraction=settings.mem_fraction,
+        eager=settings.enforce_eager,
+        threads=settings.threads,
+        mock_step_ms=settings.mock_step_ms,
+        mock_prefill_us=settings.mock_prefill_us,
+    )
+
+
+def make_backend(child: Child) -> ModelBackend:
+    """The backend that the settings name; its model is not loaded yet. Torch is imported here or never."""
+    if child.start.settings.backend == "mock":
+        from lightllm_rs.backend.mock import MockBackend
+
+        return MockBackend()
+    began = time.perf_counter()
+    from lightllm_rs.backend.torch_backend import TorchBackend
+
+    child.phase("imports", time.perf_counter() - began)
+    return TorchBackend()
+
+
+def run(child: Child) -> None:
+    """Loads the model, greets the router and carries out its plans until it is told to stop."""
+    start = child.start
+    progress = Progress()
+    control = child.open_control()
+    backend = make_backend(child)
+    try:
+        backend.init_model(options_of(start), child.phase)
+    except BackendError as error:
+        raise StartError(str(error)) from None
+    plans = Dealer(child.endpoint(f"plans-{start.epoch}"), f"rank-{start.rank}")
+    rank = Rank(backend, plans, control, start.rank, start.settings.tp, progress)
+    with Pulse(start, progress):
+        rank.hello()
+        child.ready()
+        rank.run()
+    plans.close()
+    backend.close()

@@ -1,0 +1,126 @@
+"""A step plan as checked arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lightllm_rs.backend.errors import PlanError
+from lightllm_rs.backend.options import Capacity
+from lightllm_rs.messages.frames import BadFrame, unpack_u32
+from lightllm_rs.messages.steps import EMITS, FROM_LAST, ROW_WORDS, Attach, StepPlan
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One step. Arrays over rows have R entries, in the plan's order; integers are int64.
+
+    Attributes:
+        detach: slots whose requests are gone.
+        attach: slots that get a request.
+        copies: pages [n, 2]; from, to.
+        slots, starts, tokens: of each row; it covers the positions start .. start + tokens of its slot.
+        emits: a token is sampled after the row's last position.
+        from_last: the row's one input is the slot's last sampled token.
+        new_pages, page_starts: row r brings new_pages[page_starts[r] : page_starts[r + 1]].
+        token_ids, token_starts: row r reads token_ids[token_starts[r] : token_starts[r + 1]]; nothing if from_last.
+        decode, prefill: indices of the rows that are, and are not, from_last.
+    """
+
+    step: int
+    detach: Array
+    attach: list[Attach]
+    copies: Array
+    slots: Array
+    starts: Array
+    tokens: Array
+    emits: Array
+    from_last: Array
+    new_pages: Array
+    page_starts: Array
+    token_ids: Array
+    token_starts: Array
+    decode: Array
+    prefill: Array
+
+
+def read_plan(message: StepPlan, capacity: Capacity) -> Plan:
+    """Unpacks a plan and checks all that it says by itself. Raises PlanError."""
+    try:
+        detach, copies, rows, new_pages, token_ids = (
+            unpack_u32(words).astype(np.int64)
+            for words in (message.detach, message.copies, message.rows, message.new_pages, message.token_ids)
+        )
+    except BadFrame as error:
+        raise PlanError(f"step {message.step}: {error}") from None
+    _check(rows.size % ROW_WORDS == 0 and copies.size % 2 == 0, message, "rows or copies are cut off")
+    rows = rows.reshape(-1, ROW_WORDS)
+    copies = copies.reshape(-1, 2)
+    slots, starts, tokens, page_counts, flags = (np.ascontiguousarray(column) for column in rows.T)
+    from_last = (flags & FROM_LAST) != 0
+    page_starts = _offsets(page_counts)
+    token_starts = _offsets(np.where(from_last, 0, tokens))
+
+    _check(_below(slots, capacity.slots) and _below(detach, capacity.slots), message, "a slot is out of range")
+    _check(np.unique(slots).size == slots.size, message, "two rows of one slot")
+    _check(bool((tokens >= 1).all()), message, "a row without tokens")
+    _check(bool((tokens[from_last] == 1).all()), message, "a decode row of several tokens")
+    _check(bool((starts + tokens <= capacity.context).all()), message, "a row goes past the context")
+    _check(page_starts[-1] == new_pages.size, message, "page counts and new pages differ")
+    _check(token_starts[-1] == token_ids.size, message, "row lengths and token ids differ")
+    _check(_below(new_pages, capacity.pages) and _below(copies, capacity.pages), message, "a page is out of range")
+    _check(_below(token_ids, capacity.vocab), message, "a token id is out of range")
+    return Plan(
+        step=message.step,
+        detach=detach,
+        attach=message.attach,
+        copies=copies,
+        slots=slots,
+        starts=starts,
+        tokens=tokens,
+        emits=(flags & EMITS) != 0,
+        from_last=from_last,
+        new_pages=new_pages,
+        page_starts=page_starts,
+        token_ids=token_ids,
+        token_starts=token_starts,
+        decode=np.flatnonzero(from_last),
+        prefill=np.flatnonzero(~from_last),
+    )
+
+
+def known_tokens(attach: Attach) -> Array:
+    """The ids a request came with, int64: prompt, then output. Raises PlanError if it should have and did not."""
+    try:
+        tokens: Array = unpack_u32(attach.history or b"").astype(np.int64)
+    except BadFrame as error:
+        raise PlanError(f"the history of slot {attach.slot}: {error}") from None
+    if tokens.size < attach.prompt_len:
+        raise PlanError(f"slot {attach.slot} was attached without the history its sampling settings need")
+    return tokens
+
+
+def ranges(starts: Array, counts: Array) -> Array:
+    """starts[0], starts[0] + 1, ... (counts[0] of them), then the same for the next pair."""
+    offsets = _offsets(counts)
+    values: Array = np.arange(offsets[-1], dtype=np.int64) + np.repeat(starts - offsets[:-1], counts)
+    return values
+
+
+def _offsets(counts: Array) -> Array:
+    offsets = np.zeros(counts.size + 1, dtype=np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets
+
+
+def _below(values: Array, bound: int) -> bool:
+    return values.size == 0 or int(values.max()) < bound
+
+
+def _check(good: bool, message: StepPlan, complaint: str) -> None:
+    if not good:
+        raise PlanError(f"step {message.step}: {complaint}")
