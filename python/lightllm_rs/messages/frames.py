@@ -43,7 +43,7 @@ class FrameDecoder(Generic[Message]):
             raise BadFrame(f"a frame of {len(frame)} bytes is over the limit of {MAX_FRAME_BYTES}")
         try:
             return self._decoder.decode(frame)  # type: ignore[no-any-return]
-        except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadFrame(str(error)) from None
 
 

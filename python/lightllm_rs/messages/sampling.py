@@ -41,9 +41,7 @@ class Sampling(msgspec.Struct, array_like=True, frozen=True, gc=False):
     @property
     def wants_history(self) -> bool:
         """Whether the backend needs all known token ids when the request is attached to a slot."""
-        return (
-            self.presence != 0.0 or self.frequency != 0.0 or self.repetition != 1.0 or self.prompt_logprobs >= 0
-        )
+        return self.presence != 0.0 or self.frequency != 0.0 or self.repetition != 1.0 or self.prompt_logprobs >= 0
 
 
 class TokenLogprobs(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -102,9 +102,7 @@ class AsyncDealer(Dealer):
     zmq's file descriptor is edge-triggered, so all frames are taken at each wake-up, and once more after each send.
     """
 
-    def __init__(
-        self, address: str, identity: str, on_frame: Callable[[bytes], None], linger_ms: int = 0
-    ) -> None:
+    def __init__(self, address: str, identity: str, on_frame: Callable[[bytes], None], linger_ms: int = 0) -> None:
         super().__init__(address, identity, linger_ms)
         self._on_frame = on_frame
         self._loop = asyncio.get_running_loop()

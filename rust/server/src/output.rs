@@ -25,16 +25,18 @@ pub fn outputs_by_client(
         extras.into_iter().filter_map(|extra| Some((*planned.get(extra.row as usize)?, extra))).collect();
     let mut by_client: BTreeMap<Vec<u8>, ClientOutput> = BTreeMap::new();
     for output in outputs {
-        let live = if output.finish.is_some() { None } else { clients.get(output.request) };
-        let ended = if output.finish.is_some() { clients.end(output.request) } else { None };
-        let Some(live) = live.or(ended.as_ref()) else { continue };
-        let client = by_client.entry(live.client.clone()).or_default();
+        let owner = match output.finish {
+            Some(_) => clients.end(output.request).map(|live| (live.client, live.id)),
+            None => clients.get(output.request).map(|live| (live.client.clone(), live.id)),
+        };
+        let Some((client, id)) = owner else { continue };
+        let client = by_client.entry(client).or_default();
         let finish = match output.finish {
             None => FINISH_RUNNING,
             Some(Finish::Stop) => FINISH_STOP,
             Some(Finish::Length) => FINISH_LENGTH,
             Some(Finish::Failed(message)) => {
-                client.failed.push(Failed { request: live.id, kind: "backend".to_owned(), message, retry_after: 0 });
+                client.failed.push(Failed { request: id, kind: "backend".to_owned(), message, retry_after: 0 });
                 continue;
             }
         };
@@ -42,7 +44,7 @@ pub fn outputs_by_client(
         let (logprobs, prompt_start, prompt_logprobs) =
             extra.map_or((None, 0, None), |extra| (extra.logprobs, extra.prompt_start, extra.prompt_logprobs));
         client.rows.push(OutputRow {
-            request: live.id,
+            request: id,
             tokens: output.tokens.into(),
             finish,
             admission: output

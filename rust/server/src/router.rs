@@ -162,7 +162,8 @@ impl<'a> Router<'a> {
     /// Tells health and metric server how things are.
     fn beat(&mut self, now: u64) -> Result<()> {
         let stats = self.scheduler.stats();
-        let full = self.scheduler.is_full();
+        let config = self.scheduler.config();
+        let full = stats.queued >= config.queue_requests || stats.queued_tokens >= config.queue_tokens;
         send(&self.sockets.health, &encode(&self.telemetry.heartbeat(&stats, full)))?;
         send(&self.sockets.metrics, &encode(&self.telemetry.report(stats, now, self.capacity.page_size)))
     }

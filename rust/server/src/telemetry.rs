@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use lightllm_router::Stats;
+use lightllm_router::{Stats, Totals};
 use lightllm_wire::{Heartbeat, Observations, Report, Sample};
 
 use crate::clock;
@@ -11,7 +11,7 @@ pub struct Telemetry {
     observations: Vec<(&'static str, &'static str, Vec<f64>)>,
     rejections: Vec<(&'static str, u64)>,
     bad_frames: u64,
-    last: Stats,
+    last: Totals,
     last_at: u64,
 }
 
@@ -38,7 +38,7 @@ impl Telemetry {
             observations: histograms.into_iter().map(|(name, label)| (name, label, Vec::new())).collect(),
             rejections: Vec::new(),
             bad_frames: 0,
-            last: Stats::default(),
+            last: Totals::default(),
             last_at: 0,
         }
     }
@@ -64,21 +64,24 @@ impl Telemetry {
 
     pub fn heartbeat(&self, stats: &Stats, full: bool) -> Heartbeat {
         let busy = stats.running + stats.queued > 0;
-        Heartbeat { process: self.process.clone(), busy, progress: stats.steps, full }
+        Heartbeat { process: self.process.clone(), busy, progress: stats.totals.steps, full }
     }
 
     /// All that is new since the last report. `max_tokens`: room of the KV cache in tokens.
     pub fn report(&mut self, stats: Stats, now: u64, page_size: u32) -> Report {
-        let last = std::mem::replace(&mut self.last, stats.clone());
+        let totals = stats.totals;
+        let last = std::mem::replace(&mut self.last, totals);
         let elapsed = Duration::from_nanos(now.saturating_sub(self.last_at)).as_secs_f64().max(1e-9);
         self.last_at = now;
-        let held = f64::from(stats.total_pages - stats.free_pages - stats.evictable_pages);
-        let total = f64::from(stats.total_pages.max(1));
-        let hit_rate = stats.prefix_hit_tokens as f64 / (stats.prefix_query_tokens.max(1)) as f64;
-        let generated = (stats.generated_tokens - last.generated_tokens) as f64;
-        let prompts = (stats.prompt_tokens - last.prompt_tokens) as f64;
-        let queries = (stats.prefix_query_tokens - last.prefix_query_tokens) as f64;
-        let hits = (stats.prefix_hit_tokens - last.prefix_hit_tokens) as f64;
+        let held = (stats.total_pages - stats.free_pages - stats.evictable_pages) as f64;
+        let total = stats.total_pages.max(1) as f64;
+        let hit_rate = totals.prefix_hits as f64 / totals.prefix_queries.max(1) as f64;
+        let page_size = f64::from(page_size);
+        let cached = stats.cached_pages as f64;
+        let generated = (totals.generated_tokens - last.generated_tokens) as f64;
+        let prompted = (totals.prompt_tokens - last.prompt_tokens) as f64;
+        let queries = (totals.prefix_queries - last.prefix_queries) as f64;
+        let hits = (totals.prefix_hits - last.prefix_hits) as f64;
         let mut samples: Vec<Sample> = [
             ("vllm:num_requests_running", stats.running as f64),
             ("vllm:num_requests_waiting", stats.queued as f64),
@@ -86,24 +89,22 @@ impl Telemetry {
             ("num_running_reqs", stats.running as f64),
             ("queue_size", stats.queued as f64),
             ("batch_current_size", stats.running as f64),
-            ("batch_pause_size", stats.preempted_waiting as f64),
-            ("batch_current_max_tokens", held * f64::from(page_size)),
-            ("batch_next_size", stats.last_admitted as f64),
-            ("cache_length", f64::from(stats.tree_pages) * f64::from(page_size)),
-            ("cache_ratio", f64::from(stats.tree_pages) / total),
+            ("batch_current_max_tokens", held * page_size),
+            ("cache_length", cached * page_size),
+            ("cache_ratio", cached / total),
             ("cache_hit_rate", hit_rate),
             ("gen_throughput", generated / elapsed),
-            ("lightllm_pages_free", f64::from(stats.free_pages)),
-            ("lightllm_pages_total", f64::from(stats.total_pages)),
+            ("lightllm_pages_free", stats.free_pages as f64),
+            ("lightllm_pages_total", stats.total_pages as f64),
             ("lightllm_pages_running", held),
             ("vllm:prefix_cache_queries_total", queries),
             ("vllm:prefix_cache_hits_total", hits),
-            ("vllm:prompt_tokens_total", prompts),
-            ("prompt_tokens_total", prompts),
+            ("vllm:prompt_tokens_total", prompted),
+            ("prompt_tokens_total", prompted),
             ("vllm:generation_tokens_total", generated),
             ("generation_tokens_total", generated),
-            ("batch_inference_count", (stats.steps - last.steps) as f64),
-            ("lightllm_preemptions_total", (stats.preemptions - last.preemptions) as f64),
+            ("batch_inference_count", (totals.steps - last.steps) as f64),
+            ("lightllm_preemptions_total", (totals.preemptions - last.preemptions) as f64),
         ]
         .into_iter()
         .map(|(name, value)| Sample { name: name.to_owned(), value, labels: Vec::new() })

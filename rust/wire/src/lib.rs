@@ -17,7 +17,9 @@ mod steps;
 mod telemetry;
 mod words;
 
-pub use control::{ChildHello, ChildMessage, Drain, Drained, EngineDown, EngineUp, Fatal, Phase, Ready, Stop, SupervisorMessage};
+pub use control::{
+    ChildHello, ChildMessage, Drain, Drained, EngineDown, EngineUp, Fatal, Phase, Ready, Stop, SupervisorMessage,
+};
 pub use frame::{BadFrame, MAX_FRAME_BYTES, PROTOCOL, decode, encode};
 pub use requests::{
     Abort, Add, Admission, ClientHello, ClientMessage, FINISH_LENGTH, FINISH_RUNNING, FINISH_STOP, Failed, OutputRow,

@@ -26,6 +26,7 @@ pub struct Sampling {
 
 impl Sampling {
     /// Whether the backend needs all known token ids when the request is attached to a slot.
+    #[allow(clippy::float_cmp)] // neutral values are exact
     pub fn wants_history(&self) -> bool {
         self.presence != 0.0 || self.frequency != 0.0 || self.repetition != 1.0 || self.prompt_logprobs >= 0
     }

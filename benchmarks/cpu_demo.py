@@ -1,0 +1,94 @@
+"""The demo model on CPU: this server against `transformers` generate on the same weights, in one run.
+
+Each side runs alone, the two in turn, several rounds; medians are reported. Prompts are the same, greedy, with the end
+of text ignored, so that all generate the same number of tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import time
+from typing import Any
+
+from load import run_load, summary
+from server import serving
+
+PROMPTS = [
+    f"Question {number}: tell me something about {subject}, in a few sentences, please."
+    for number, subject in enumerate(
+        "the sea|winter|bread|Rome|bees|glass|the moon|tea|rivers|trains|salt|maps|wool|clocks|rice|bridges".split("|")
+    )
+]
+
+
+def transformers_rates(path: str, dtype: str, tokens: int) -> dict[str, float]:
+    """Tokens a second of `generate`: one prompt alone, and a static batch of 16."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder, name = os.path.split(path)
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
+    tokenizer.padding_side = "left"
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=getattr(torch, dtype))
+    model.eval()
+    rates = {}
+    for label, prompts in (("alone", PROMPTS[:1]), ("batch", PROMPTS)):
+        inputs = tokenizer(prompts, return_tensors="pt", padding=True)
+        options: dict[str, Any] = {"do_sample": False, "pad_token_id": tokenizer.pad_token_id}
+        with torch.inference_mode():
+            model.generate(**inputs, **options, min_new_tokens=4, max_new_tokens=4)
+            began = time.perf_counter()
+            model.generate(**inputs, **options, min_new_tokens=tokens, max_new_tokens=tokens)
+        rates[label] = len(prompts) * tokens / (time.perf_counter() - began)
+    return rates
+
+
+def server_rates(dtype: str, tokens: int) -> dict[str, float]:
+    """Tokens a second through HTTP: one stream, and 16 at once."""
+    rates = {}
+    with serving("--dtype", dtype) as server:
+        for label, prompts in (("alone", PROMPTS[:1]), ("batch", PROMPTS)):
+            bodies = [
+                {"model": "", "prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
+                for prompt in prompts
+            ]
+            for body in bodies:
+                del body["model"]
+            asyncio.run(run_load(server.host, server.port, [{**bodies[0], "max_tokens": 4}], 1))
+            figures = summary(asyncio.run(run_load(server.host, server.port, bodies, len(bodies))))
+            assert figures["output_tokens"] == len(prompts) * tokens and not figures["errors"]
+            rates[label] = figures["output_tokens_per_second"]
+        rates["ready_seconds"] = server.ready_seconds
+    return rates
+
+
+def main() -> None:
+    """Prints one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--dtypes", default="bfloat16,float32")
+    options = parser.parse_args()
+
+    from lightllm_rs.checkpoint.demo import demo_model
+
+    path = str(demo_model())
+    measured: dict[str, list[float]] = {}
+    for _ in range(options.rounds):
+        for dtype in options.dtypes.split(","):
+            for side, rates in (
+                ("transformers", transformers_rates(path, dtype, options.tokens)),
+                ("lightllm_rs", server_rates(dtype, options.tokens)),
+            ):
+                for label, rate in rates.items():
+                    measured.setdefault(f"{side}/{dtype}/{label}", []).append(rate)
+    print(json.dumps({name: round(statistics.median(values), 2) for name, values in measured.items()}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

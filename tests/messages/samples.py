@@ -1,0 +1,130 @@
+"""One message of every kind, with all its fields set, for tests of the wire."""
+
+from __future__ import annotations
+
+import msgspec
+
+from lightllm_rs.messages import control, requests, steps, telemetry
+from lightllm_rs.messages.frames import PROTOCOL, pack_f32, pack_u32
+from lightllm_rs.messages.router_start import RouterStart
+from lightllm_rs.messages.sampling import Sampling, TokenLogprobs
+
+SAMPLING = Sampling(
+    temperature=0.7,
+    top_p=0.9,
+    top_k=40,
+    min_p=0.05,
+    seed=2**64 - 1,
+    presence=-0.5,
+    frequency=1.5,
+    repetition=1.1,
+    min_tokens=3,
+    logprobs=5,
+    prompt_logprobs=0,
+    end_ids=pack_u32([2, 128001]),
+    bias_ids=pack_u32([7]),
+    bias_values=pack_f32([-100.0]),
+)
+LOGPROBS = [TokenLogprobs(-0.25, pack_u32([5, 6]), pack_f32([-0.25, -1.5]))]
+
+UNIONS: dict[str, list[msgspec.Struct]] = {
+    "ClientMessage": [
+        requests.ClientHello(PROTOCOL, "http-0"),
+        requests.Add(7, pack_u32(range(300)), 16, SAMPLING, "tenant"),
+        requests.Add(2**64 - 1, pack_u32([1]), 1, Sampling()),
+        requests.Abort([1, 2**33]),
+        requests.Received(123_456_789_012),
+    ],
+    "RouterMessage": [
+        requests.RouterHello(PROTOCOL, 49152, 8192, 1000, 16, 64),
+        requests.StepOutput(
+            [
+                requests.OutputRow(1, pack_u32([9])),
+                requests.OutputRow(
+                    2, pack_u32([2]), requests.STOP, requests.Admission(48, 1500), LOGPROBS, 10, LOGPROBS * 2
+                ),
+            ]
+        ),
+        requests.Failed(3, "queue_full", "the queue is full: retry later", 4),
+    ],
+    "RankMessage": [
+        steps.RankHello(PROTOCOL, 0, 2, 1000, 16, 64, 49152, 8192),
+        steps.StepResult(
+            5,
+            pack_u32([0, 2]),
+            pack_u32([1, 1]),
+            pack_u32([11, 12]),
+            [steps.RowExtra(0, LOGPROBS, 4, LOGPROBS, None), steps.RowExtra(2, error="NaN in its logits")],
+            812,
+        ),
+        steps.StepFailed(6, 1, "out of memory"),
+    ],
+    "PlanMessage": [
+        steps.StepPlan(
+            8,
+            pack_u32([3]),
+            [
+                steps.Attach(3, 40, SAMPLING, pack_u32(range(41))),
+                steps.Attach(4, 1, Sampling(), None, -3, [1]),
+            ],
+            pack_u32([1, 2]),
+            pack_u32([3, 0, 40, 3, 1, 4, 0, 1, 1, 3]),
+            pack_u32([10, 11, 12, 13]),
+            pack_u32(range(40)),
+            pack_u32([0, 2, 1]),
+        ),
+        steps.RankStop(),
+    ],
+    "ChildMessage": [
+        control.ChildHello(PROTOCOL, "router", 4711),
+        control.Phase("weights", 1.25, "135 M parameters"),
+        control.Ready(),
+        control.Fatal("port 8000 is in use"),
+        control.Drained(),
+    ],
+    "SupervisorMessage": [
+        control.EngineUp(3, "ipc:///run/requests-3.sock"),
+        control.EngineDown("backend-0 was killed"),
+        control.Drain(),
+        control.Stop(),
+    ],
+    "HealthMessage": [
+        telemetry.Heartbeat("router", True, 77, False),
+        telemetry.ServiceState("serving"),
+        telemetry.HealthQuery(1),
+    ],
+    "MetricsMessage": [
+        telemetry.Report(
+            "http-0",
+            1.5,
+            [telemetry.Sample("request_count", 2.0, ["chat"]), telemetry.Sample("queue_size", 0.0)],
+            [telemetry.Observations("request_duration", [0.25, 1.0], [])],
+        ),
+        telemetry.MetricsQuery(2),
+        telemetry.GaugesQuery(3, ["queue_size"]),
+    ],
+    "TelemetryAnswer": [
+        telemetry.HealthAnswer(1, False, False, "no step result for 61 s"),
+        telemetry.MetricsAnswer(2, "# HELP ..."),
+        telemetry.GaugesAnswer(3, [0.5, 1.0]),
+    ],
+    "RouterStart": [
+        RouterStart(
+            protocol=PROTOCOL,
+            process="router",
+            requests="ipc:///r",
+            plans="ipc:///p",
+            control="ipc:///c",
+            health="ipc:///h",
+            metrics="ipc:///m",
+            ranks=1,
+            step_tokens=512,
+            prefill_chunk=256,
+            queue_requests=1024,
+            queue_tokens=4_000_000,
+            prefix_cache=True,
+            client_bound_bytes=64 << 20,
+        )
+    ],
+}
+"""Messages by the name of the union that receives them."""

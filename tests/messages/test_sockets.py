@@ -1,0 +1,63 @@
+"""Endpoints, and frames over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from lightllm_rs.messages.sockets import AsyncDealer, Dealer, EndpointTooLong, Hub, Poller, endpoint
+
+
+def test_a_path_that_no_socket_can_have_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(EndpointTooLong, match="shorter directory"):
+        endpoint(tmp_path / ("x" * 120), "control")
+
+
+def test_frames_go_both_ways(tmp_path: Path) -> None:
+    address = endpoint(tmp_path, "s")
+    hub = Hub(address)
+    dealer = Dealer(address, "me")
+    dealer.send(b"question")
+    assert hub.receive(5000) == (b"me", b"question")
+    poller = Poller()
+    poller.add(dealer)
+    assert poller.wait(0) == []
+    hub.send(b"me", b"answer")
+    assert poller.wait(5000) == [dealer.socket]
+    assert dealer.receive(0) == b"answer"
+    assert dealer.receive(0) is None
+    assert hub.receive(0) is None
+    hub.send(b"nobody", b"dropped")
+    dealer.close()
+    hub.close()
+
+
+def test_an_async_dealer_misses_no_frame(tmp_path: Path) -> None:
+    async def scenario() -> list[bytes]:
+        address = endpoint(tmp_path, "s")
+        hub = Hub(address)
+        got: list[bytes] = []
+        done = asyncio.Event()
+
+        def on_frame(frame: bytes) -> None:
+            got.append(frame)
+            if len(got) == 2000:
+                done.set()
+
+        dealer = AsyncDealer(address, "me", on_frame)
+        dealer.send(b"hello")
+        while hub.receive(0) is None:
+            await asyncio.sleep(0.001)
+        for burst in range(20):
+            for i in range(100):
+                hub.send(b"me", b"%d" % (burst * 100 + i))
+            dealer.send(b"x")
+            await asyncio.sleep(0)
+        await asyncio.wait_for(done.wait(), 10)
+        dealer.close()
+        hub.close()
+        return got
+
+    assert asyncio.run(scenario()) == [b"%d" % i for i in range(2000)]
