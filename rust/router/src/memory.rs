@@ -40,7 +40,7 @@ impl Memory {
     }
 
     /// Finds the longest cached prefix of at most `max_tokens`. None where there is no prefix cache.
-    pub fn find(&self, salt: u64, tokens: &[u32], max_tokens: usize) -> Option<Match> {
+    pub fn find(&self, salt: u128, tokens: &[u32], max_tokens: usize) -> Option<Match> {
         Some(self.cache.as_ref()?.find(salt, tokens, max_tokens / self.page_size))
     }
 
@@ -57,7 +57,7 @@ impl Memory {
     }
 
     /// Locks the match and takes private pages up to `pages` in all. The caller knows that they are available.
-    pub fn hold(&mut self, salt: u64, found: Option<&Match>, pages: usize) -> Holding {
+    pub fn hold(&mut self, salt: u128, found: Option<&Match>, pages: usize) -> Holding {
         let mut holding = Holding::default();
         if let (Some(cache), Some(found)) = (&mut self.cache, found) {
             let (node, matched) = cache.lock(salt, found);

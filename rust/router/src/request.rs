@@ -16,7 +16,7 @@ pub struct Request {
     /// An end id does not end the output before this many tokens.
     pub min_tokens: u32,
     /// Requests share cached prefixes only with requests of the same salt.
-    pub cache_salt: u64,
+    pub cache_salt: u128,
     /// The backend needs all token ids known so far when the request gets a slot (for penalties).
     pub wants_history: bool,
     /// Compute every prompt position, because its log-probabilities are wanted: cached prefixes are not used.

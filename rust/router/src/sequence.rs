@@ -16,7 +16,7 @@ pub(crate) struct Sequence {
     pub max_tokens: u32,
     end_ids: Vec<u32>,
     min_tokens: u32,
-    pub salt: u64,
+    pub salt: u128,
     pub wants_history: bool,
     prompt_logprobs: bool,
     /// When it was added, in nanoseconds.

@@ -25,11 +25,11 @@ pub(super) struct Node {
     /// When a path through this node was last unlocked.
     pub last_used: u64,
     /// The salt of the tree that the node is in.
-    pub salt: u64,
+    pub salt: u128,
 }
 
 impl Node {
-    pub fn root(salt: u64, tick: u64) -> Self {
+    pub fn root(salt: u128, tick: u64) -> Self {
         let (tokens, pages, children) = (Vec::new(), Vec::new(), BTreeMap::new());
         Self { parent: None, tokens, pages, children, locks: 0, last_used: tick, salt }
     }

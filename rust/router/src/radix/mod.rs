@@ -31,7 +31,7 @@ pub(crate) struct PrefixCache {
     page_size: usize,
     arena: Arena,
     /// The root of each salt that has a page or a lock. Roots have no pages.
-    roots: BTreeMap<u64, NodeId>,
+    roots: BTreeMap<u128, NodeId>,
     /// Leaves without locks, by last use. Roots are not in it.
     evictable: BTreeSet<(u64, NodeId)>,
     /// Pages of all nodes.
@@ -92,7 +92,7 @@ impl PrefixCache {
     }
 
     /// Finds the longest cached prefix of `tokens`, of at most `max_pages` pages. Changes nothing.
-    pub fn find(&self, salt: u64, tokens: &[u32], max_pages: usize) -> Match {
+    pub fn find(&self, salt: u128, tokens: &[u32], max_pages: usize) -> Match {
         let mut found = Match { end: None, pages: 0, generation: self.generation };
         let Some(mut at) = self.roots.get(&salt).copied() else { return found };
         let tokens = &tokens[..(max_pages.min(tokens.len() / self.page_size)) * self.page_size];
@@ -128,7 +128,7 @@ impl PrefixCache {
     }
 
     /// Locks a match. Returns the node to hold and the pages of the match in order of position.
-    pub fn lock(&mut self, salt: u64, found: &Match) -> (NodeId, Vec<PageId>) {
+    pub fn lock(&mut self, salt: u128, found: &Match) -> (NodeId, Vec<PageId>) {
         assert_eq!(found.generation, self.generation, "a stale match is not locked");
         let node = match found.end {
             Some((end, in_end)) if in_end < self.arena[end].pages.len() => self.split(end, in_end),
@@ -261,7 +261,7 @@ impl PrefixCache {
         }
     }
 
-    fn root(&mut self, salt: u64) -> NodeId {
+    fn root(&mut self, salt: u128) -> NodeId {
         let (arena, tick) = (&mut self.arena, self.tick);
         *self.roots.entry(salt).or_insert_with(|| arena.insert(Node::root(salt, tick)))
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-type Prefix = (u64, Vec<u32>);
+type Prefix = (u128, Vec<u32>);
 
 #[derive(Default)]
 struct Naive {
@@ -67,7 +67,7 @@ impl Naive {
 enum Operation {
     /// Lock the cached part of a prompt and publish the rest of it, in pieces.
     Hold {
-        salt: u64,
+        salt: u128,
         tokens: Vec<u32>,
         max_pages: usize,
         pieces: usize,
@@ -88,7 +88,7 @@ enum Operation {
 fn operation() -> impl Strategy<Value = Operation> {
     let tokens = || prop::collection::vec(0u32..2, 0..14);
     prop_oneof![
-        3 => (0u64..2, tokens(), 0usize..8, 1usize..4)
+        3 => (0u128..2, tokens(), 0usize..8, 1usize..4)
             .prop_map(|(salt, tokens, max_pages, pieces)| Operation::Hold { salt, tokens, max_pages, pieces }),
         2 => (any::<usize>(), tokens()).prop_map(|(held, tokens)| Operation::Extend { held, tokens }),
         3 => any::<usize>().prop_map(|held| Operation::Unlock { held }),

@@ -1,0 +1,282 @@
+//! Drives a scheduler and the backend, and checks all that can be seen from outside after each call.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use lightllm_router::{
+    Error, Finish, Output, PageId, Request, RequestId, Scheduler, SchedulerConfig, SlotId, StepPlan,
+};
+
+use crate::backend::{Backend, Fault, ideal};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Live,
+    Finished(Finish),
+    /// Aborted, or in a step that failed as a whole.
+    Gone,
+}
+
+/// What is known of a request outside the scheduler.
+#[derive(Debug)]
+pub struct Track {
+    pub request: Request,
+    pub outputs: Vec<u32>,
+    pub state: State,
+    /// Times it was attached: one, and one more after each preemption.
+    pub attachments: usize,
+    pub told_admission: bool,
+    /// Rows that emitted, in vain or not.
+    pub emitting_rows: usize,
+}
+
+#[derive(Debug)]
+pub struct Driver {
+    pub scheduler: Scheduler,
+    pub backend: Backend,
+    pub requests: BTreeMap<RequestId, Track>,
+    /// Plans that the backend has not carried out.
+    pub plans: VecDeque<StepPlan>,
+    /// Slots that are attached once all plans are carried out.
+    slots: BTreeMap<SlotId, RequestId>,
+    now: u64,
+    next_id: u64,
+}
+
+impl Driver {
+    pub fn new(config: SchedulerConfig) -> Self {
+        Self {
+            scheduler: Scheduler::new(config).expect("the test's configuration is valid"),
+            backend: Backend::new(config.pages, config.page_size),
+            requests: BTreeMap::new(),
+            plans: VecDeque::new(),
+            slots: BTreeMap::new(),
+            now: 0,
+            next_id: 0,
+        }
+    }
+
+    /// Adds a request under the next id. None if it was refused, as it should have been.
+    pub fn add(&mut self, mut request: Request) -> Option<RequestId> {
+        self.now += 1_000_000;
+        request.id = RequestId(self.next_id);
+        let config = *self.scheduler.config();
+        let (prompt, max_tokens) = (request.prompt.len() as u64, request.max_tokens);
+        let (total, stats) = (prompt + u64::from(max_tokens), self.scheduler.stats());
+        let result = self.scheduler.add(request.clone(), self.now);
+        let queue_full = stats.queued >= config.queue_requests || stats.queued_tokens + prompt > config.queue_tokens;
+        if let Err(error) = result {
+            match error {
+                Error::PromptTooLong { .. } => assert!(prompt > u64::from(config.context)),
+                Error::ContextExceeded { .. } => assert!(total > u64::from(config.context)),
+                Error::TooLargeForPool { needed, pages } => {
+                    assert_eq!(needed, total.div_ceil(u64::from(config.page_size)));
+                    assert!(needed > u64::from(pages) && pages == config.pages);
+                }
+                Error::QueueFull { requests, tokens, retry_after_s } => {
+                    assert_eq!((requests, tokens), (stats.queued, stats.queued_tokens));
+                    assert!(queue_full && (1..=60).contains(&retry_after_s));
+                }
+                Error::NothingToDo => assert!(max_tokens == 0 && !request.prompt_logprobs),
+                other => panic!("{other}"),
+            }
+            return None;
+        }
+        assert!(!queue_full && total <= u64::from(config.context));
+        let id = request.id;
+        let track = Track {
+            request,
+            outputs: Vec::new(),
+            state: State::Live,
+            attachments: 0,
+            told_admission: false,
+            emitting_rows: 0,
+        };
+        self.requests.insert(id, track);
+        self.next_id += 1;
+        Some(id)
+    }
+
+    /// Asks for a plan. False if there was none.
+    pub fn schedule(&mut self) -> bool {
+        self.now += 1_000;
+        let may_plan = self.plans.len() < Scheduler::MAX_UNANSWERED;
+        let Some(plan) = self.scheduler.schedule(self.now) else {
+            let ended = self.slots.values().find(|request| self.requests[request].state != State::Live);
+            assert!(!may_plan || ended.is_none(), "the slot of {ended:?} is not detached");
+            return false;
+        };
+        assert!(may_plan, "too many plans");
+        self.check_plan(&plan);
+        self.plans.push_back(plan);
+        true
+    }
+
+    fn check_plan(&mut self, plan: &StepPlan) {
+        let config = *self.scheduler.config();
+        for slot in &plan.detach {
+            assert!(self.slots.remove(slot).is_some(), "slot {slot} is detached but was not attached");
+        }
+        for attach in &plan.attach {
+            let track = self.requests.get_mut(&attach.request).expect("a known request is attached");
+            assert_eq!(attach.prompt_len as usize, track.request.prompt.len());
+            let known = [track.request.prompt.as_slice(), &track.outputs].concat();
+            assert_eq!(attach.history, track.request.wants_history.then_some(known));
+            track.attachments += 1;
+            assert!(self.slots.insert(attach.slot, attach.request).is_none(), "slot {} is taken", attach.slot);
+            assert!(plan.rows.iter().any(|row| row.slot == attach.slot), "what is attached has a row");
+            let waits = |request: &RequestId| !self.slots.values().any(|attached| attached == request);
+            let mut earlier = self.requests.range(..attach.request);
+            let overtaken = earlier.find(|(request, track)| track.state == State::Live && waits(request));
+            assert!(overtaken.is_none(), "{} overtakes {:?}", attach.request, overtaken);
+        }
+        assert_eq!(self.slots.len(), self.scheduler.stats().running, "attached slots are running requests");
+        for request in self.slots.values() {
+            assert_eq!(self.requests[request].state, State::Live, "{request} has ended, and its slot is detached");
+        }
+        let tokens: u32 = plan.rows.iter().map(|row| row.tokens).sum();
+        assert!(tokens <= config.step_tokens, "the step's budget");
+        assert!(plan.rows.iter().is_sorted_by_key(|row| !row.from_last), "decode rows come first");
+        for row in &plan.rows {
+            assert!(row.tokens > 0, "a row has a token");
+            assert!(row.from_last || row.tokens <= config.prefill_chunk, "the chunk's bound");
+            let track = self.requests.get_mut(&row.request).expect("a known request has a row");
+            track.emitting_rows += usize::from(row.emits);
+        }
+    }
+
+    /// The backend carries out the oldest plan and answers. False if there is none.
+    pub fn answer(&mut self, fault: Fault) -> bool {
+        self.now += 20_000_000;
+        let Some(plan) = self.plans.pop_front() else { return false };
+        let requests = &self.requests;
+        let result = self.backend.execute(&plan, fault, |request| requests[&request].request.cache_salt);
+        if fault.step {
+            for request in self.scheduler.fail_step(plan.step) {
+                assert!(plan.rows.iter().any(|row| row.request == request), "a request of the step");
+                self.track(request).state = State::Gone;
+            }
+            for row in &plan.rows {
+                assert!(!self.scheduler.contains(row.request), "all requests of the step have ended");
+            }
+            return true;
+        }
+        for output in self.scheduler.update(result, self.now).expect("the result fits the plan") {
+            self.take(&plan, output, fault);
+        }
+        true
+    }
+
+    fn track(&mut self, request: RequestId) -> &mut Track {
+        let track = self.requests.get_mut(&request).expect("a known request has an output");
+        assert_eq!(track.state, State::Live, "{request} has ended");
+        track
+    }
+
+    fn take(&mut self, plan: &StepPlan, output: Output, fault: Fault) {
+        let prompt_len = self.requests[&output.request].request.prompt.len();
+        let track = self.track(output.request);
+        assert_eq!(output.admission.is_some(), !track.told_admission, "the first output tells of the admission");
+        if let Some(admission) = output.admission {
+            track.told_admission = true;
+            assert!((admission.cached_tokens as usize) < prompt_len, "one token is computed at least");
+            assert!(!track.request.prompt_logprobs || admission.cached_tokens == 0, "all of the prompt is computed");
+        }
+        track.outputs.extend(&output.tokens);
+        match output.finish {
+            None => assert_eq!(output.tokens.len(), 1),
+            Some(Finish::Failed(reason)) => {
+                let row = fault.row.expect("a row was made to fail");
+                assert_eq!(plan.rows[row].request, output.request);
+                assert_eq!(reason, format!("row {row} is not finite"));
+                track.state = State::Finished(Finish::Failed(reason));
+            }
+            Some(finish) => track.state = State::Finished(finish),
+        }
+    }
+
+    /// Aborts a request in whatever state it is.
+    pub fn abort(&mut self, request: RequestId) {
+        let track = self.requests.get_mut(&request).expect("a known request is aborted");
+        assert_eq!(self.scheduler.abort(request), track.state == State::Live);
+        assert!(!self.scheduler.contains(request));
+        if track.state == State::Live {
+            track.state = State::Gone;
+        }
+    }
+
+    /// What holds after any call.
+    pub fn check(&self) {
+        self.scheduler.check_invariants();
+        assert_eq!(self.scheduler.unanswered(), self.plans.len());
+        let stats = self.scheduler.stats();
+        let live = self.requests.values().filter(|track| track.state == State::Live).count();
+        assert_eq!(live, stats.running + stats.queued, "every live request is somewhere");
+        assert_eq!(stats.total_pages, stats.free_pages + stats.cached_pages + stats.private_pages);
+    }
+
+    /// Runs until all is done, and checks that nothing is lost: no text, no page, no slot.
+    pub fn finish(&mut self, depth: usize) {
+        let mut rounds = 0;
+        while self.scheduler.has_work() || !self.plans.is_empty() {
+            while self.plans.len() < depth && self.schedule() {}
+            assert!(self.answer(Fault::default()), "there is work, but no plan");
+            self.check();
+            rounds += 1;
+            assert!(rounds < 20_000, "it does not come to an end: {:?}", self.scheduler.stats());
+        }
+        for (id, track) in &self.requests {
+            self.check_text(*id, track);
+        }
+        assert_eq!(self.backend.attached(), 0, "all slots are detached");
+        let stats = self.scheduler.stats();
+        assert_eq!((stats.running, stats.queued, stats.queued_tokens), (0, 0, 0));
+        assert_eq!((stats.private_pages, stats.evictable_pages), (0, stats.cached_pages), "nobody holds a page");
+        assert_eq!(self.scheduler.clear_cache(), stats.cached_pages);
+        assert_eq!(self.scheduler.stats().free_pages, stats.total_pages, "no page leaked");
+        self.check_totals();
+        self.check();
+    }
+
+    fn check_text(&self, id: RequestId, track: &Track) {
+        let expected = ideal(&track.request);
+        match &track.state {
+            State::Live => panic!("request {id} has not ended"),
+            State::Gone | State::Finished(Finish::Failed(_)) => {
+                assert!(expected.starts_with(&track.outputs), "the text of {id} until it broke off");
+                return;
+            }
+            State::Finished(finish) => {
+                assert_eq!(track.outputs, expected, "the text of {id}");
+                let request = &track.request;
+                let last_may_end = track.outputs.len() > request.min_tokens as usize;
+                let ended = last_may_end && track.outputs.last().is_some_and(|last| request.end_ids.contains(last));
+                assert_eq!(*finish, if ended { Finish::Stop } else { Finish::Length });
+                if *finish == Finish::Length {
+                    assert_eq!(track.emitting_rows, track.outputs.len(), "an end by length costs no row");
+                }
+            }
+        }
+        if track.request.prompt_logprobs {
+            let computed = &self.backend.computed[&id];
+            let missing = (0..track.request.prompt.len() as u32).find(|position| !computed.contains(position));
+            assert_eq!(missing, None, "a prompt position of {id} was never computed");
+        }
+    }
+
+    fn check_totals(&self) {
+        let totals = self.scheduler.stats().totals;
+        let count =
+            |wanted: fn(&State) -> bool| self.requests.values().filter(|track| wanted(&track.state)).count() as u64;
+        assert_eq!(totals.finished_stop, count(|state| *state == State::Finished(Finish::Stop)));
+        assert_eq!(totals.finished_length, count(|state| *state == State::Finished(Finish::Length)));
+        let failed = count(|state| matches!(state, State::Finished(Finish::Failed(_))));
+        assert_eq!(totals.finished_failed + totals.aborted, failed + count(|state| *state == State::Gone));
+        let tokens: usize = self.requests.values().map(|track| track.outputs.len()).sum();
+        assert_eq!(totals.generated_tokens, tokens as u64);
+    }
+
+    /// Pages of all rows of the oldest plan without a result.
+    pub fn pages_of_oldest_plan(&self) -> Vec<PageId> {
+        self.plans[0].rows.iter().flat_map(|row| row.new_pages.iter().copied()).collect()
+    }
+}

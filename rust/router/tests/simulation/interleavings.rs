@@ -1,0 +1,155 @@
+//! Any interleaving of calls.
+
+use lightllm_router::{Request, RequestId, SchedulerConfig};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use crate::backend::{Fault, VOCABULARY};
+use crate::driver::Driver;
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Add(Request),
+    Schedule,
+    Answer(Fault),
+    Abort(usize),
+    ClearCache,
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    let prompt = prop::collection::vec(0u32..2, 1..20);
+    let ends = prop::collection::vec(0..VOCABULARY as u32, 0..2);
+    let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.2));
+    (prompt, 0u32..24, ends, 0u32..6, 0u128..2, flags).prop_map(
+        |(prompt, max_tokens, end_ids, min_tokens, cache_salt, (wants_history, prompt_logprobs))| Request {
+            end_ids,
+            min_tokens,
+            cache_salt,
+            wants_history,
+            prompt_logprobs,
+            ..Request::new(RequestId(0), prompt, max_tokens)
+        },
+    )
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        12 => Just(Fault::default()),
+        2 => (0usize..4).prop_map(|row| Fault { row: Some(row), step: false }),
+        1 => Just(Fault { row: None, step: true }),
+    ]
+}
+
+fn operation(faults: bool) -> impl Strategy<Value = Operation> {
+    let fault = if faults { fault().boxed() } else { Just(Fault::default()).boxed() };
+    let weight = u32::from(faults);
+    prop_oneof![
+        4 => request().prop_map(Operation::Add),
+        6 => Just(Operation::Schedule),
+        6 => fault.prop_map(Operation::Answer),
+        weight => any::<usize>().prop_map(Operation::Abort),
+        weight => Just(Operation::ClearCache),
+    ]
+}
+
+fn config() -> impl Strategy<Value = SchedulerConfig> {
+    let sizes = (4u32..24, 1u32..5, 1u32..6, 0u32..12, 1u32..9, 0u32..4);
+    (sizes, prop::bool::weighted(0.85)).prop_map(
+        |((pages, page_size, slots, more_tokens, prefill_chunk, watermark_pages), prefix_cache)| SchedulerConfig {
+            pages,
+            page_size,
+            slots,
+            context: 40,
+            step_tokens: slots + more_tokens,
+            prefill_chunk,
+            queue_requests: 8,
+            queue_tokens: 90,
+            prefix_cache,
+            watermark_pages,
+        },
+    )
+}
+
+fn run(config: SchedulerConfig, operations: Vec<Operation>, depth: usize) -> Driver {
+    let mut driver = Driver::new(config);
+    for operation in operations {
+        match operation {
+            Operation::Add(request) => {
+                driver.add(request);
+            }
+            Operation::Schedule => {
+                if driver.plans.len() < depth {
+                    driver.schedule();
+                }
+            }
+            Operation::Answer(fault) => {
+                driver.answer(fault);
+            }
+            Operation::Abort(pick) => {
+                let ids: Vec<RequestId> = driver.requests.keys().copied().collect();
+                if let Some(id) = ids.get(pick % ids.len().max(1)) {
+                    driver.abort(*id);
+                }
+            }
+            Operation::ClearCache => {
+                driver.scheduler.clear_cache();
+            }
+        }
+        driver.check();
+    }
+    driver.finish(depth);
+    driver
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    /// With aborts, failing rows and failing steps: nothing leaks, and texts are right as far as they go.
+    #[test]
+    fn nothing_leaks(
+        config in config(),
+        depth in 1usize..3,
+        operations in prop::collection::vec(operation(true), 0..120),
+    ) {
+        run(config, operations, depth);
+    }
+
+    /// Without faults every text is complete and right, under preemption, prefix hits and pipelining.
+    #[test]
+    fn texts_are_right(
+        config in config(),
+        depth in 1usize..3,
+        operations in prop::collection::vec(operation(false), 0..120),
+    ) {
+        run(config, operations, depth);
+    }
+
+    /// The same calls give the same plans.
+    #[test]
+    fn plans_are_reproducible(config in config(), operations in prop::collection::vec(operation(true), 0..40)) {
+        let first = run(config, operations.clone(), 2);
+        let second = run(config, operations, 2);
+        prop_assert_eq!(format!("{first:?}"), format!("{second:?}"));
+    }
+}
+
+/// The tests above are worth something only if what they are about happens in them.
+#[test]
+fn the_interleavings_get_everywhere() {
+    let mut runner = TestRunner::deterministic();
+    let strategy = (config(), prop::collection::vec(operation(true), 0..120));
+    let (mut preemptions, mut hits, mut stops, mut failures, mut aborts, mut full) = (0, 0, 0, 0, 0, 0);
+    for _ in 0..300 {
+        let (config, operations) = strategy.new_tree(&mut runner).expect("nothing is filtered").current();
+        let totals = run(config, operations, 2).scheduler.stats().totals;
+        preemptions += totals.preemptions;
+        hits += totals.prefix_hits;
+        stops += totals.finished_stop;
+        failures += totals.finished_failed;
+        aborts += totals.aborted;
+        full += totals.refused_queue_full;
+    }
+    let reached = [preemptions, hits, stops, failures, aborts, full];
+    assert!(reached.iter().all(|count| *count >= 100), "in 300 runs: {reached:?}");
+}

@@ -1,0 +1,8 @@
+//! The scheduler driven as the router drives it, against a backend whose tokens depend on every position that the
+//! page tables name: one wrong page, position or order of writes, and a text is wrong.
+
+mod backend;
+mod driver;
+mod interleavings;
+mod results;
+mod scenarios;
