@@ -17,11 +17,11 @@ from typing import Any
 from load import run_load, summary
 from server import serving
 
+SUBJECTS = ("sea", "winter", "bread", "Rome", "bees", "glass", "moon", "tea")
+MORE_SUBJECTS = ("rivers", "trains", "salt", "maps", "wool", "clocks", "rice", "bridges")
 PROMPTS = [
     f"Question {number}: tell me something about {subject}, in a few sentences, please."
-    for number, subject in enumerate(
-        "the sea|winter|bread|Rome|bees|glass|the moon|tea|rivers|trains|salt|maps|wool|clocks|rice|bridges".split("|")
-    )
+    for number, subject in enumerate(SUBJECTS + MORE_SUBJECTS)
 ]
 
 
@@ -54,14 +54,13 @@ def server_rates(dtype: str, tokens: int) -> dict[str, float]:
     with serving("--dtype", dtype) as server:
         for label, prompts in (("alone", PROMPTS[:1]), ("batch", PROMPTS)):
             bodies = [
-                {"model": "", "prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
+                {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
                 for prompt in prompts
             ]
-            for body in bodies:
-                del body["model"]
             asyncio.run(run_load(server.host, server.port, [{**bodies[0], "max_tokens": 4}], 1))
             figures = summary(asyncio.run(run_load(server.host, server.port, bodies, len(bodies))))
-            assert figures["output_tokens"] == len(prompts) * tokens and not figures["errors"]
+            assert figures["output_tokens"] == len(prompts) * tokens
+            assert not figures["errors"]
             rates[label] = figures["output_tokens_per_second"]
         rates["ready_seconds"] = server.ready_seconds
     return rates

@@ -65,7 +65,7 @@ def pack_f32(values: Any) -> bytes:
 
 
 def unpack_f32(words: bytes) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The inverse of `pack_f32`: a read-only float32 array [n]. Raises BadFrame on a length that is no multiple of 4."""
+    """The inverse of `pack_f32`: a read-only float32 array [n]. Raises BadFrame as `unpack_u32` does."""
     if len(words) % 4:
         raise BadFrame(f"{len(words)} bytes are not whole 32-bit words")
     return np.frombuffer(words, dtype="<f4")

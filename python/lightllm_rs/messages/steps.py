@@ -80,7 +80,7 @@ class StepResult(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="re
 
 
 class StepFailed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="failed"):
-    """The whole step failed on this rank (out of memory, say) and the rank lives on; its requests end with `message`."""
+    """The whole step failed on this rank and the rank lives on; its requests end with `message`."""
 
     step: int
     rank: int
