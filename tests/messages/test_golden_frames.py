@@ -6,11 +6,11 @@ import random
 
 import msgspec
 import pytest
-from messages.samples import UNIONS
 
 from lightllm_rs import _core
 from lightllm_rs.messages import control, requests, steps, telemetry
 from lightllm_rs.messages.frames import MAX_FRAME_BYTES, BadFrame, FrameDecoder, encode, unpack_f32, unpack_u32
+from messages.samples import UNIONS
 
 DECODERS: dict[str, FrameDecoder] = {
     "ClientMessage": requests.client_decoder,

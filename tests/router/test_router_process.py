@@ -1,4 +1,4 @@
-"""The router process over real sockets: plans, outputs, refusals, aborts, clients that go, and bytes that are no frames."""
+"""The router process over real sockets: plans, outputs, refusals, aborts, lost clients, bytes that are no frames."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import random
 from pathlib import Path
 
 import pytest
-from messages.samples import UNIONS
-from router.harness import add, from_router, hear, router
 
 from lightllm_rs.messages import control, requests, steps
 from lightllm_rs.messages.frames import encode, pack_u32, unpack_u32
+from messages.samples import UNIONS
+from router.harness import add, from_router, hear, router
 
 
 def rows_of(plan: steps.StepPlan) -> list[list[int]]:
@@ -73,6 +73,8 @@ def test_an_abort_frees_everything_in_the_next_plan(tmp_path: Path) -> None:
         first, second = it.plan(), it.plan()
         client.send(encode(requests.Abort([1])))
         client.send(add(2, [9, 9], 1))
+        client.send(add(3, [], 1))
+        assert isinstance(hear(client), requests.Failed)  # so it has read the abort before
         it.answer(first)
         third = it.plan()
         assert unpack_u32(third.detach).tolist() == [0]
