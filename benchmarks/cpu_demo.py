@@ -54,8 +54,7 @@ def server_rates(dtype: str, tokens: int) -> dict[str, float]:
     with serving("--dtype", dtype) as server:
         for label, prompts in (("alone", PROMPTS[:1]), ("batch", PROMPTS)):
             bodies = [
-                {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
-                for prompt in prompts
+                {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True} for prompt in prompts
             ]
             asyncio.run(run_load(server.host, server.port, [{**bodies[0], "max_tokens": 4}], 1))
             figures = summary(asyncio.run(run_load(server.host, server.port, bodies, len(bodies))))
