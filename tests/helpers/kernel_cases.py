@@ -1,0 +1,199 @@
+"""Kernel checks shared by the interpreter run (CPU) and the GPU run: each compares a Triton kernel to its reference.
+
+Outputs start as NaN, so that what a kernel does not write shows; caches hold NaN wherever no row may look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from lightllm_rs.kernels.paged_decode_attention.kernel import paged_decode_attention_triton
+from lightllm_rs.kernels.paged_decode_attention.reference import paged_decode_attention_reference
+from lightllm_rs.kernels.paged_prefill_attention.kernel import paged_prefill_attention_triton
+from lightllm_rs.kernels.paged_prefill_attention.reference import paged_prefill_attention_reference
+from lightllm_rs.kernels.rms_norm.kernel import rms_norm_triton
+from lightllm_rs.kernels.rms_norm.reference import rms_norm_reference
+from lightllm_rs.kernels.rotary_kv.kernel import rotary_kv_triton
+from lightllm_rs.kernels.rotary_kv.reference import rotary_kv_reference
+from lightllm_rs.kernels.silu_mul.kernel import silu_mul_triton
+from lightllm_rs.kernels.silu_mul.reference import silu_mul_reference
+
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
+
+
+def assert_close(actual: Tensor, expected: Tensor, dtype: torch.dtype) -> None:
+    """max|a-b| / max|b| under the dtype's tolerance, and nothing but numbers."""
+    actual, expected = actual.double(), expected.double()
+    assert actual.shape == expected.shape
+    assert bool(torch.isfinite(actual).all()), "the kernel left or made a NaN"
+    error = (actual - expected).abs().max() / expected.abs().max().clamp_min(1e-6)
+    assert error.item() < TOLERANCE[dtype], f"relative error {error.item():.2e}"
+
+
+def randn(*shape: int, dtype: torch.dtype, device: str) -> Tensor:
+    return torch.randn(*shape).to(dtype=dtype, device=device)
+
+
+@dataclass
+class Paged:
+    """Rows of the given lengths in pages that lie in random order; unused slots hold NaN."""
+
+    k: Tensor
+    v: Tensor
+    table: Tensor
+    lengths: Tensor
+
+    @classmethod
+    def of(cls, lengths: list[int], page_size: int, kv_heads: int, head_dim: int, dtype: torch.dtype, device: str):
+        counts = [-(-length // page_size) for length in lengths]
+        pages = sum(counts) + 3
+        order = torch.randperm(pages, dtype=torch.int32)
+        table = torch.full((len(lengths), max([*counts, 1]) + 2), 2**31 - 1, dtype=torch.int32)
+        k = torch.full((pages, page_size, kv_heads, head_dim), float("nan"))
+        v = torch.full_like(k, float("nan"))
+        used = 0
+        for row, (length, count) in enumerate(zip(lengths, counts, strict=True)):
+            table[row, :count] = order[used : used + count]
+            used += count
+            for position in range(length):
+                page = int(table[row, position // page_size])
+                k[page, position % page_size] = torch.randn(kv_heads, head_dim)
+                v[page, position % page_size] = torch.randn(kv_heads, head_dim)
+        sizes = torch.tensor(lengths, dtype=torch.int32)
+        return cls(k.to(device, dtype), v.to(device, dtype), table.to(device), sizes.to(device))
+
+
+def rms_norm_case(device: str, dtype: torch.dtype, rows: int, size: int, residual: bool) -> None:
+    x, weight = randn(rows, size, dtype=dtype, device=device), randn(size, dtype=dtype, device=device)
+    extra = randn(rows, size, dtype=dtype, device=device) if residual else None
+    for actual, expected in zip(
+        rms_norm_triton(x, weight, 1e-5, extra), rms_norm_reference(x, weight, 1e-5, extra), strict=True
+    ):
+        assert_close(actual, expected, dtype)
+
+
+def silu_mul_case(device: str, dtype: torch.dtype, rows: int, inner: int) -> None:
+    gate_up = randn(rows, 2 * inner, dtype=dtype, device=device) * 4
+    assert_close(silu_mul_triton(gate_up), silu_mul_reference(gate_up), dtype)
+
+
+def rotary_kv_case(
+    device: str, dtype: torch.dtype, tokens: int, heads: int, kv_heads: int, head_dim: int, page_size: int, norm: bool
+) -> None:
+    qkv = randn(tokens, (heads + 2 * kv_heads) * head_dim, dtype=dtype, device=device)
+    angles = torch.rand(tokens, head_dim // 2) * 6
+    cos, sin = angles.cos(), angles.sin()
+    rope = torch.stack((torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)), 1).to(device)
+    pages = tokens // page_size + 2
+    slots = torch.randperm(pages * page_size)[:tokens]
+    slots[::5] = -1
+    slots = slots.to(device)
+    norms = [randn(head_dim, dtype=dtype, device=device) if norm else None for _ in range(2)]
+    found, wanted = (
+        [torch.full((pages, page_size, kv_heads, head_dim), -7.0, dtype=dtype, device=device) for _ in range(2)]
+        for _ in range(2)
+    )
+    actual = rotary_kv_triton(qkv, rope, *found, slots, *norms, 1e-6)
+    expected = rotary_kv_reference(qkv, rope, *wanted, slots, *norms, 1e-6)
+    assert_close(actual, expected, dtype)
+    for cache, reference in zip(found, wanted, strict=True):
+        assert_close(cache, reference, dtype)
+        assert bool((cache == -7.0).any()), "negative slots are written nowhere"
+
+
+def decode_case(
+    device: str,
+    dtype: torch.dtype,
+    lengths: list[int],
+    heads: int,
+    kv_heads: int,
+    head_dim: int,
+    page_size: int,
+    splits: int | None,
+) -> None:
+    paged = Paged.of(lengths, page_size, kv_heads, head_dim, dtype, device)
+    q = randn(len(lengths), heads, head_dim, dtype=dtype, device=device)
+    out = torch.full_like(q, float("nan"))
+    paged_decode_attention_triton(q, paged.k, paged.v, paged.table, paged.lengths, 0.2, out, splits)
+    expected = paged_decode_attention_reference(q, paged.k, paged.v, paged.table, paged.lengths, 0.2)
+    assert_close(out, expected, dtype)
+
+
+def prefill_case(
+    device: str,
+    dtype: torch.dtype,
+    rows: list[tuple[int, int]],
+    heads: int,
+    kv_heads: int,
+    head_dim: int,
+    page_size: int,
+) -> None:
+    """rows: (new tokens, tokens in the cache, the new ones included)."""
+    paged = Paged.of([length for _, length in rows], page_size, kv_heads, head_dim, dtype, device)
+    news = [new for new, _ in rows]
+    starts = torch.tensor([0, *accumulate(news)], dtype=torch.int32, device=device)
+    q = randn(sum(news), heads, head_dim, dtype=dtype, device=device)
+    out = torch.full_like(q, float("nan"))
+    shared = (q, paged.k, paged.v, paged.table, starts, paged.lengths, max(news), 0.2)
+    paged_prefill_attention_triton(*shared, out)
+    assert_close(out, paged_prefill_attention_reference(*shared), dtype)
+
+
+Case = tuple[Callable[..., None], tuple[object, ...]]
+
+# Small enough for the interpreter: odd sizes, sizes of one, page sizes that no block divides, every GQA ratio in use.
+SMALL: list[Case] = [
+    (rms_norm_case, (3, 65, True)),
+    (rms_norm_case, (1, 64, False)),
+    (rms_norm_case, (5, 1, True)),
+    (silu_mul_case, (3, 1100)),
+    (silu_mul_case, (1, 7)),
+    (rotary_kv_case, (7, 4, 2, 16, 3, False)),
+    (rotary_kv_case, (1, 9, 3, 80, 16, True)),
+    (rotary_kv_case, (6, 3, 3, 6, 1, True)),
+    (decode_case, ([1, 5, 33, 70], 4, 2, 16, 16, None)),
+    (decode_case, ([0, 130, 64, 1], 9, 3, 80, 5, 4)),
+    (decode_case, ([17], 3, 3, 64, 1, 2)),
+    (decode_case, ([40, 2], 16, 1, 8, 256, 1)),
+    (prefill_case, ([(5, 5), (1, 1), (3, 40)], 4, 2, 16, 16)),
+    (prefill_case, ([(33, 70), (40, 40)], 3, 1, 80, 7)),
+    (prefill_case, ([(1, 9), (2, 2)], 3, 3, 8, 1)),
+]
+
+# A GPU host runs these too, in every dtype.
+LARGE: list[Case] = [
+    (rms_norm_case, (300, 4096, True)),
+    (rms_norm_case, (17, 14337, False)),
+    (silu_mul_case, (513, 14336)),
+    *[(rotary_kv_case, (123, 32, 8, head_dim, 16, False)) for head_dim in (64, 80, 96, 128, 256)],
+    (rotary_kv_case, (123, 16, 8, 128, 64, True)),
+    *[
+        (decode_case, ([1, 4000, 77, 0, 1025, 2048], 32, 8, head_dim, page_size, None))
+        for head_dim, page_size in ((64, 1), (80, 16), (96, 32), (128, 16), (128, 64), (256, 256))
+    ],
+    (decode_case, ([3000] * 40, 9, 3, 64, 16, None)),
+    (decode_case, ([900], 32, 8, 128, 16, 64)),
+    *[
+        (prefill_case, ([(1000, 1000), (1, 513), (257, 900), (128, 128)], heads, kv_heads, head_dim, page_size))
+        for heads, kv_heads, head_dim, page_size in (
+            (9, 3, 64, 16),
+            (8, 2, 80, 1),
+            (8, 8, 96, 48),
+            (32, 8, 128, 16),
+            (4, 1, 256, 256),
+        )
+    ],
+]
+
+
+def identity(value: object) -> str:
+    """A readable test id of a case or a dtype."""
+    if not isinstance(value, tuple):
+        return str(value).removeprefix("torch.")
+    check, arguments = value
+    return f"{check.__name__}-{'-'.join(str(argument) for argument in arguments)}".replace(" ", "")

@@ -1,0 +1,42 @@
+"""The small cases on the CPU, through Triton's interpreter. test_interpreter.py runs this file in a process of its own,
+because TRITON_INTERPRET counts only when it is set before triton is imported."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+import triton.runtime.interpreter as interpreter
+
+from helpers import kernel_cases as cases
+
+assert os.environ.get("TRITON_INTERPRET") == "1", "run by test_interpreter.py"
+
+original_patch = interpreter._patch_lang_tensor
+
+
+def patch_lang_tensor(tensor: type, scope: interpreter._LangPatchScope) -> None:
+    """Triton 3.6 takes int() of an array of one element for a loop's bounds, which numpy 2.4 refuses."""
+    original_patch(tensor, scope)
+    scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
+
+interpreter._patch_lang_tensor = patch_lang_tensor
+
+
+# The interpreter's matrix product takes bfloat16 for integers, so attention runs there in the other two.
+PRODUCTS = (cases.decode_case, cases.prefill_case)
+RUNS = [
+    (case, dtype)
+    for case in cases.SMALL
+    for dtype in (torch.float32, torch.float16, torch.bfloat16)
+    if dtype != torch.bfloat16 or case[0] not in PRODUCTS
+]
+
+
+@pytest.mark.parametrize(("case", "dtype"), RUNS, ids=cases.identity)
+def test_kernel_against_reference(case: cases.Case, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    check, arguments = case
+    check("cpu", dtype, *arguments)
