@@ -1,0 +1,49 @@
+"""Which device the backends run on, without importing torch."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import msgspec
+
+from lightllm_rs.settings import ServeSettings
+from lightllm_rs.supervisor.errors import ServiceError
+
+STEP_TOKENS = {"cpu": 512, "cuda": 8192}
+PREFILL_CHUNK = {"cpu": 256, "cuda": 8192}
+
+
+def visible_gpus(devices: Path = Path("/dev")) -> int:
+    """NVIDIA GPUs that a process started now would see."""
+    present = sum(re.fullmatch(r"nvidia\d+", path.name) is not None for path in devices.glob("nvidia*"))
+    if not present and (devices / "dxg").exists():
+        present = 1  # WSL shows no device files of single GPUs
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return present
+    listed = [name.strip() for name in chosen.split(",")]
+    usable = next((at for at, name in enumerate(listed) if name in ("", "-1")), len(listed))
+    return min(present, usable)
+
+
+def choose_device(settings: ServeSettings, gpus: int) -> str:
+    """ "cpu" or "cuda". Raises ServiceError where the settings ask for more than there is."""
+    if settings.backend == "mock":
+        return "cpu"
+    device = settings.device if settings.device != "auto" else ("cuda" if gpus else "cpu")
+    if device == "cuda" and gpus < settings.tp:
+        raise ServiceError(
+            f"--tp {settings.tp} needs as many GPUs and {gpus} can be seen: "
+            "lower --tp, choose --device cpu, or look at CUDA_VISIBLE_DEVICES and nvidia-smi"
+        )
+    return device
+
+
+def with_budgets(settings: ServeSettings, device: str) -> ServeSettings:
+    """The settings with the tokens of a step and of a prefill chunk decided."""
+    budget, chunk = settings.max_num_batched_tokens, settings.chunked_prefill_size
+    budget = budget or max(STEP_TOKENS[device], chunk, settings.max_num_seqs)
+    chunk = chunk or min(PREFILL_CHUNK[device], budget)
+    return msgspec.structs.replace(settings, max_num_batched_tokens=budget, chunked_prefill_size=chunk)

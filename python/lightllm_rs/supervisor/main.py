@@ -1,0 +1,90 @@
+"""Runs a service from settings to exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+
+import setproctitle
+
+from lightllm_rs import __version__
+from lightllm_rs.messages.sockets import EndpointTooLong, close_context, endpoint
+from lightllm_rs.settings import ServeSettings
+from lightllm_rs.settings.checks import warnings
+from lightllm_rs.supervisor.announce import curl_line, emphasised, start_table
+from lightllm_rs.supervisor.child_process import ChildProcess, Command, default_command
+from lightllm_rs.supervisor.device import choose_device, visible_gpus, with_budgets
+from lightllm_rs.supervisor.errors import Interrupted, ServiceError
+from lightllm_rs.supervisor.fleet import Fleet
+from lightllm_rs.supervisor.listener import listen, url
+from lightllm_rs.supervisor.model import find_model
+from lightllm_rs.supervisor.roster import Roster
+from lightllm_rs.supervisor.run_dir import RunDirectory
+from lightllm_rs.supervisor.service import Service
+from lightllm_rs.supervisor.signals import SignalPipe, interrupt_on_signals
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: ServeSettings, command: Command = default_command) -> int:
+    """Runs the service until a signal ends it. Returns the exit code; prints one line for whatever goes wrong."""
+    interrupt_on_signals()
+    setproctitle.setproctitle("lightllm-rs: supervisor")
+    setproctitle.setthreadtitle("llrs-supervisor")
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s supervisor %(levelname)s %(message)s", force=True
+    )
+    try:
+        _serve(settings, command)
+    except Interrupted:
+        return 0
+    except ServiceError as error:
+        print(f"lightllm-rs: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return 1
+    return 0
+
+
+def _serve(settings: ServeSettings, command: Command) -> None:
+    began = time.monotonic()
+    device = choose_device(settings, visible_gpus())
+    settings = with_budgets(settings, device)
+    for line in warnings(settings):
+        log.warning("%s", line)
+    listener = listen(settings.host, settings.port)
+    model = find_model(settings)
+    address = url(listener, settings.host, settings.ssl_certfile is not None)
+    _say(f"lightllm-rs {__version__}: loading {model.name} on {device}")
+
+    def announce(children: list[ChildProcess]) -> None:
+        curl = curl_line(address, model, settings.api_key is not None, settings.ssl_certfile)
+        _say(f"{start_table(children, began)}\n")
+        _say(f"{emphasised(f'Ready at {address}', sys.stdout)} after {time.monotonic() - began:.1f} s. Try:\n{curl}")
+
+    signals = SignalPipe()
+    try:
+        run_dir = RunDirectory()
+        try:
+            _check_paths(run_dir)
+            fleet = Fleet(run_dir.path, signals, command)
+            roster = Roster(settings, model, device, run_dir.path, listener.fileno())
+            Service(settings, roster, fleet, listener, announce).run()
+            fleet.close()
+        finally:
+            close_context()
+            run_dir.remove()
+    finally:
+        signals.close()
+
+
+def _check_paths(run_dir: RunDirectory) -> None:
+    try:
+        endpoint(run_dir.path, "requests-0000")  # the longest of them
+    except EndpointTooLong as error:
+        raise ServiceError(str(error)) from None
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody may read our standard output any more; the service goes on
+        print(text, flush=True)  # noqa: T201

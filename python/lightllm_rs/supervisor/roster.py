@@ -1,0 +1,58 @@
+"""Which processes there are: the process table as data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from lightllm_rs.process.start import ChildStart
+from lightllm_rs.settings import ServeSettings
+from lightllm_rs.supervisor.model import Model
+
+
+class Roster:
+    """Makes the starts of all children of one service.
+
+    Args:
+        settings: with budgets decided.
+        listen_fd: the bound HTTP socket.
+    """
+
+    def __init__(self, settings: ServeSettings, model: Model, device: str, run_dir: Path, listen_fd: int) -> None:
+        self._settings = settings
+        self._listen_fd = listen_fd
+        self._common = ChildStart(
+            process="supervisor",
+            run_dir=str(run_dir),
+            settings=settings,
+            model_path=str(model.path),
+            model_name=model.name,
+            device=device,
+            supervisor=os.getpid(),
+        )
+
+    @property
+    def supervisor(self) -> ChildStart:
+        """The supervisor's own, to report by."""
+        return self._common
+
+    def engine(self, epoch: int) -> list[ChildStart]:
+        """Backends first, since they take longest to start, then the router."""
+        ranks = [
+            self._start(process=f"backend-{rank}", rank=rank, index=rank, epoch=epoch)
+            for rank in range(self._settings.tp)
+        ]
+        return [*ranks, self._start(process="router", epoch=epoch)]
+
+    def others(self) -> list[ChildStart]:
+        """HTTP, health and metric server: each of them can be started again alone."""
+        http = [
+            self._start(process=f"http-{index}", index=index, listen_fd=self._listen_fd)
+            for index in range(self._settings.http_workers)
+        ]
+        return [*http, self._start(process="health"), self._start(process="metric")]
+
+    def _start(self, **changes: object) -> ChildStart:
+        return msgspec.structs.replace(self._common, **changes)
