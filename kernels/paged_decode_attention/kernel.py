@@ -6,6 +6,9 @@ out = sum_s exp(m_s - m) acc_s / sum_s exp(m_s - m) l_s. The parts follow the ro
 and so the grid, follows from shapes alone.
 """
 
+# Triton compiles the kernels from their source and types them itself.
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call"
+
 from __future__ import annotations
 
 import torch
@@ -126,7 +129,7 @@ def splits_for(rows: int, kv_heads: int, tokens: int) -> int:
 
     `tokens` is what the page table can hold, not what the rows hold: the grid may depend on shapes only.
     """
-    wanted = min(triton.cdiv(PROGRAMS, rows * kv_heads), tokens // MIN_SPLIT_TOKENS, MAX_SPLITS)
+    wanted = min(-(-PROGRAMS // (rows * kv_heads)), tokens // MIN_SPLIT_TOKENS, MAX_SPLITS)
     return 1 << max(0, wanted.bit_length() - 1)
 
 

@@ -3,6 +3,9 @@
 s = x + residual;  y_i = s_i / sqrt(mean(s^2) + eps) * w_i. One program a row, the row in registers.
 """
 
+# Triton compiles the kernels from their source and types them itself.
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call"
+
 from __future__ import annotations
 
 import torch

@@ -4,6 +4,9 @@ For each head of a token, with halves a and b: a' = a cos - b sin, b' = b cos + 
 takes BLOCK_H heads of one token, queries, keys and values alike, and sends each head where it belongs.
 """
 
+# Triton compiles the kernels from their source and types them itself.
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call"
+
 from __future__ import annotations
 
 import torch

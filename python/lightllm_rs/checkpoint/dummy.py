@@ -23,7 +23,7 @@ def dummy_tensors(
 
     generator = torch.Generator(device)
     for name, shape in shapes.items():
-        generator.manual_seed(seed << 32 | zlib.crc32(name.encode()))
+        generator.manual_seed(zlib.crc32(f"{seed} {name}".encode()))  # a CPU generator takes 32 bits of it
         tensor = torch.empty(shape, dtype=dtype, device=device)
         if name.endswith("norm.weight"):
             tensor.fill_(1.0)

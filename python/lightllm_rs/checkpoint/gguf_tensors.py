@@ -69,7 +69,8 @@ def dequantised(file: GgufFile, tensor: GgufTensor) -> np.ndarray:
         values = dequantize(raw, kind)
     except NotImplementedError:
         raise UnsupportedModel(f"{file.path}: {tensor.name} is {kind.name}, which cannot be dequantised") from None
-    return np.ascontiguousarray(values, dtype=np.float32).reshape(tensor.shape)
+    floats: np.ndarray = np.ascontiguousarray(values, dtype=np.float32).reshape(tensor.shape)
+    return floats
 
 
 def unpermuted(rows: np.ndarray, heads: int) -> np.ndarray:

@@ -23,7 +23,7 @@ class Columns:
 
     @property
     def count(self) -> int:
-        return self.mine.stop - self.mine.start
+        return int(self.mine.stop - self.mine.start)
 
 
 class ColumnLinear(Layer):

@@ -39,7 +39,7 @@ class Matrix(nn.Module):
 
 def packable(weight: Tensor) -> bool:
     """Whether oneDNN's packed product works for `weight` on this machine."""
-    if weight.is_cuda or platform.machine() != "x86_64" or not torch.backends.mkldnn.is_available():
+    if weight.is_cuda or platform.machine() != "x86_64" or not torch._C._has_mkldnn:
         return False
     if weight.dtype == torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -67,7 +67,7 @@ class Llama(CausalLM):
         for index, layer in enumerate(self.layers):
             x, residual = layer(x, residual, rope, batch, kv.layer(index))
         rows = batch.output_rows
-        hidden, _ = self.norm(x[rows], None if residual is None else residual[rows])
+        hidden: Tensor = self.norm(x[rows], None if residual is None else residual[rows])[0]
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
