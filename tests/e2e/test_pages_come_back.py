@@ -1,0 +1,55 @@
+"""Whatever happens to requests, their pages and slots come back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import httpx
+
+from server import Server
+
+
+def gauges(client: httpx.Client) -> dict[str, float]:
+    page = client.get("/metrics").text
+    lines = (line.rsplit(" ", 1) for line in page.splitlines() if line and not line.startswith("#"))
+    return {name: float(value) for name, value in lines if "{" not in name}
+
+
+def settled(server: Server) -> dict[str, float]:
+    """The gauges once nothing runs or waits."""
+    with httpx.Client(base_url=f"http://{server.host}:{server.port}", timeout=30) as client:
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            values = gauges(client)
+            if values["vllm:num_requests_running"] == values["vllm:num_requests_waiting"] == 0:
+                return values
+            time.sleep(0.2)
+    raise AssertionError("requests are still running")
+
+
+async def leave_in_the_middle(server: Server, streams: int) -> None:
+    draw = random.Random(3)
+    url = f"http://{server.host}:{server.port}"
+    async with httpx.AsyncClient(base_url=url, timeout=60, limits=httpx.Limits(max_connections=streams)) as client:
+
+        async def one(number: int) -> None:
+            body = {"prompt": [draw.randrange(3, 300) for _ in range(20)], "max_tokens": 400, "ignore_eos": True}
+            async with client.stream("POST", "/v1/completions", json={**body, "stream": True}) as response:
+                seen = 0
+                async for _ in response.aiter_lines():
+                    seen += 1
+                    if seen > number % 7:
+                        return
+
+        await asyncio.gather(*(one(number) for number in range(streams)))
+
+
+def test_clients_that_leave_free_their_pages(tiny_server: Server) -> None:
+    before = settled(tiny_server)
+    asyncio.run(leave_in_the_middle(tiny_server, 120))
+    after = settled(tiny_server)
+    assert after["lightllm_pages_running"] == 0
+    assert after["lightllm_pages_total"] == before["lightllm_pages_total"]
+    assert after["vllm:kv_cache_usage_perc"] == 0
