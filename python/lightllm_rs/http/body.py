@@ -1,0 +1,83 @@
+"""Reading a request's body: bounded while it comes in, then checked against its schema."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from starlette.requests import Request
+
+from lightllm_rs.http.errors import ApiError, bad_request
+from lightllm_rs.http.schemas.fields import Body
+from lightllm_rs.http.service import Service
+
+Parsed = TypeVar("Parsed", bound=Body)
+
+
+class ClientGone(Exception):
+    """The client left before an answer could begin. `ran`: the request had been sent to the router."""
+
+    def __init__(self, ran: bool = False) -> None:
+        super().__init__()
+        self.ran = ran
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body, of at most `limit` bytes. Raises ApiError 413, or ClientGone."""
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, f"the body is larger than {limit} bytes", code="body_too_large")
+
+
+async def parse_body(request: Request, service: Service, schema: type[Parsed]) -> Parsed:
+    """The body as `schema`. Raises ApiError 400 that names the first field at fault."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise bad_request("the body must be JSON, with Content-Type: application/json", code="content_type")
+    data = await read_body(request, service.settings.max_body_bytes)
+    try:
+        body = schema.model_validate_json(data)
+    except ValidationError as error:
+        raise _of_validation(error) from None
+    check_extras(body, service)
+    return body
+
+
+def _of_validation(error: ValidationError) -> ApiError:
+    first: Any = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "json_invalid":
+        return bad_request(f"the body is not valid JSON: {message.removeprefix('Invalid JSON: ')}", code="invalid_json")
+    where = ".".join(str(part) for part in first["loc"])
+    if not where:
+        return bad_request(message, code="invalid_value")
+    if first["type"] == "missing":
+        return bad_request(f"{where} is missing", where, "missing_field")
+    return bad_request(f"{where}: {message[0].lower() + message[1:]}", where, "invalid_value")
+
+
+def check_extras(body: Body, service: Service, prefix: str = "") -> None:
+    """Refuses fields that would have an effect elsewhere and have none here; counts those that nobody knows."""
+    for name, value in (body.model_extra or {}).items():
+        if name in body.UNSUPPORTED:
+            if not any(value == neutral and type(value) is type(neutral) for neutral in body.UNSUPPORTED[name]):
+                raise bad_request(f"{prefix}{name} is not supported by this server", prefix + name, "unsupported")
+        elif name not in body.IGNORED:
+            service.ignored_field()

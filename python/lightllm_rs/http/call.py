@@ -1,0 +1,177 @@
+"""One HTTP request that generates: its choices, and the one waiter that answers it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from lightllm_rs.http.choice import Choice
+from lightllm_rs.http.errors import ApiError
+from lightllm_rs.http.sampling import Wishes
+from lightllm_rs.http.service import Service
+from lightllm_rs.tokenizer import StopMatcher, StopSet
+
+
+@dataclass(frozen=True)
+class PromptText:
+    """A prompt, ready to run.
+
+    Attributes:
+        text: as it is echoed; "" where it is not.
+        max_tokens: most tokens to generate; 0 runs the prompt alone.
+    """
+
+    ids: list[int]
+    max_tokens: int
+    text: str = ""
+
+
+class Call:
+    """The choices of one HTTP request and what became of them.
+
+    All methods run on the event loop. The waiter is woken at most once a step, however many choices moved.
+
+    Args:
+        stream: whether the waiter wants every step, or only the end.
+        records: whether the answer shows tokens.
+
+    Attributes:
+        error: why it failed, if it did.
+        gone: the client left.
+        moved: choices with something new since the waiter looked.
+        began, submitted: `time.perf_counter()` of the arrival, and of the way to the router (0 before).
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        prompts: list[PromptText],
+        wishes: Wishes,
+        *,
+        began: float,
+        stream: bool,
+        records: bool = False,
+    ) -> None:
+        self.service = service
+        self.engine = service.engine
+        self.observer = service.observer
+        self.prompts = prompts
+        self.wishes = wishes
+        self.stream = stream
+        self.error: ApiError | None = None
+        self.gone = False
+        self.moved: list[Choice] = []
+        self.began = began
+        self.submitted = 0.0
+        self._waiter: asyncio.Future[None] | None = None
+        stops = StopSet(wishes.stops) if wishes.stops else None
+        self.choices = [
+            Choice(
+                self,
+                prompt * wishes.n + number,
+                prompt,
+                len(prompts[prompt].ids),
+                service.tokenizer.detokenizer(wishes.skip_special),
+                StopMatcher(stops, wishes.include_stop) if stops is not None else None,
+                wishes.sampling.min_tokens,
+                records or wishes.logprobs >= 0,
+                drop=prompts[prompt].max_tokens == 0,
+            )
+            for prompt in range(len(prompts))
+            for number in range(wishes.n)
+        ]
+        self._running = len(self.choices)
+
+    def submit(self) -> None:
+        """Sends all choices to the router. Raises ApiError 503 while there is no engine."""
+        self.engine.ready()
+        self.service.calls.add(self)
+        self.submitted = time.perf_counter()
+        self.observer.submitted(self)
+        for choice in self.choices:
+            prompt = self.prompts[choice.prompt]
+            sampling = self.wishes.of_choice(choice.index % self.wishes.n)
+            choice.number = self.engine.submit(
+                choice, prompt.ids, max(1, prompt.max_tokens), sampling, self.wishes.cache_salt
+            )
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will come."""
+        return self._running == 0 or self.error is not None or self.gone
+
+    def touch(self, choice: Choice) -> None:
+        """A choice has something new."""
+        if choice.finish is not None:
+            self._running -= 1
+        if not choice.queued:
+            choice.queued = True
+            self.moved.append(choice)
+        if self.stream or self._running == 0:
+            self.wake()
+
+    def wake(self) -> None:
+        """Lets the waiter look."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Until something new may be there. For one waiter."""
+        if (self.moved and self.stream) or self.done:
+            return
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def take_moved(self) -> list[Choice]:
+        """The choices with something new, each once."""
+        moved, self.moved = self.moved, []
+        for choice in moved:
+            choice.queued = False
+        return moved
+
+    def fail(self, error: ApiError) -> None:
+        """Ends all choices with an error; the first one counts."""
+        if self.error is None and not self.gone and self._running:
+            self.error = error
+            self._abort()
+            self.wake()
+
+    def leave(self) -> None:
+        """The client has gone: what still runs ends at once."""
+        if not self.gone and not self.done:
+            self.gone = True
+            self._abort()
+            self.wake()
+
+    def close(self) -> None:
+        """The answer is over, however it went; what still runs ends."""
+        if self in self.service.calls:
+            self.service.calls.discard(self)
+            self.observer.ended(self, time.perf_counter())
+            self._abort()
+
+    def _abort(self) -> None:
+        numbers = [choice.number for choice in self.choices if choice.finish is None and choice.number]
+        if numbers:
+            self.engine.abort(numbers)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of all prompts, each counted once."""
+        return sum(len(prompt.ids) for prompt in self.prompts)
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens of all choices."""
+        return sum(choice.tokens for choice in self.choices)
+
+    @property
+    def cached_tokens(self) -> int:
+        """Prompt tokens that the prefix cache had, for the first choice of each prompt."""
+        firsts = self.choices[:: self.wishes.n]
+        return sum(choice.admission.cached_tokens for choice in firsts if choice.admission is not None)

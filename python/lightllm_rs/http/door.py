@@ -1,0 +1,86 @@
+"""The outermost layer: request ids, keys, draining, and one log line for each request."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lightllm_rs.http.auth import PUBLIC, Keys
+from lightllm_rs.http.errors import ApiError, unavailable
+from lightllm_rs.http.service import Service
+
+log = logging.getLogger("lightllm_rs.http.access")
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_UNREADABLE = re.compile(r"[^\x21-\x7e]")
+CLIENT_LEFT = 499
+
+
+class Door:
+    """Lets requests in.
+
+    Args:
+        app: the routes.
+        service: the state of this process.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+        self._keys = Keys(service.settings.api_key, service.settings.admin_api_key)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, as an ASGI application."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        given = authorization = None
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                given = value
+            elif name == b"authorization":
+                authorization = value.decode("latin-1")
+        known = given is not None and _REQUEST_ID.fullmatch(given)
+        request_id: bytes = given if given is not None and known else secrets.token_hex(16).encode()
+        status = CLIENT_LEFT  # unless an answer begins
+        ended = False
+
+        async def answer(message: Message) -> None:
+            nonlocal status, ended
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message["headers"], (b"x-request-id", request_id)]}
+            elif not message.get("more_body", False):
+                ended = True
+            await send(message)
+
+        public = scope["path"] in PUBLIC
+        self._service.enter(public)
+        try:
+            try:
+                self._keys.check(scope["path"], authorization)
+                if self._service.draining and not public:
+                    raise unavailable("the server is shutting down", "draining")
+            except ApiError as error:
+                self._service.observer.rejected(error)
+                headers = {"Connection": "close"} if error.code == "draining" else None
+                await error.response(headers)(scope, receive, answer)
+            else:
+                await self._app(scope, receive, answer)
+        finally:
+            self._service.leave(public)
+            if log.isEnabledFor(logging.INFO):
+                log.log(
+                    logging.DEBUG if public else logging.INFO,
+                    "%s %s %d %.1f ms id=%s",
+                    scope["method"],
+                    _UNREADABLE.sub("?", scope["path"])[:200],
+                    status if ended else CLIENT_LEFT,
+                    (time.perf_counter() - began) * 1e3,
+                    request_id.decode(),
+                )

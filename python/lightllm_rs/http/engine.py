@@ -1,0 +1,150 @@
+"""The HTTP process's side of the conversation with the router."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Protocol
+
+from lightllm_rs.http.errors import ApiError, of_failure, unavailable
+from lightllm_rs.messages import requests
+from lightllm_rs.messages.frames import PROTOCOL, BadFrame, encode, pack_u32
+from lightllm_rs.messages.sampling import Sampling
+from lightllm_rs.messages.sockets import AsyncDealer
+
+log = logging.getLogger(__name__)
+
+RECEIVED_BYTES = 1 << 16
+"""The router hears how much was taken in after so many bytes, and at each `tick`."""
+
+
+class Sink(Protocol):
+    """What takes the output of one request; both methods are called on the event loop."""
+
+    def take(self, row: requests.OutputRow, now: float) -> bool:
+        """One row, at `time.perf_counter()` `now`. Returns whether the request has ended."""
+        ...
+
+    def fail(self, error: ApiError) -> None:
+        """The request has ended without an answer."""
+        ...
+
+
+class Engine:
+    """Requests under way at the router.
+
+    Args:
+        process: name of this HTTP process, such as "http-0".
+
+    Attributes:
+        limits: what the router said in its hello; None while there is no engine.
+        bad_frames: frames that did not decode.
+    """
+
+    def __init__(self, process: str) -> None:
+        self._process = process
+        self._dealer: AsyncDealer | None = None
+        self._sinks: dict[int, Sink] = {}
+        self._next = 1
+        self._taken = 0
+        self._reported = 0
+        self._context = 0
+        self.reason = "the model is loading"
+        self.limits: requests.RouterHello | None = None
+        self.bad_frames = 0
+
+    @property
+    def running(self) -> int:
+        """Requests that have not ended."""
+        return len(self._sinks)
+
+    def connect(self, endpoint: str) -> None:
+        """A router is up. Requests are taken once it has answered the hello."""
+        self.disconnect("the engine was restarted")
+        self._taken = self._reported = 0
+        self._dealer = AsyncDealer(endpoint, f"{self._process}.{os.getpid()}", self._on_frame)
+        self._dealer.send(encode(requests.ClientHello(PROTOCOL, self._process)))
+
+    def disconnect(self, reason: str) -> None:
+        """The router or a backend is gone: everything under way fails now."""
+        self.limits = None
+        self.reason = reason
+        if self._dealer is not None:
+            self._dealer.close()
+            self._dealer = None
+        sinks, self._sinks = self._sinks, {}
+        for sink in sinks.values():
+            sink.fail(unavailable(f"the request was lost: {reason}", "engine_lost"))
+
+    def ready(self) -> requests.RouterHello:
+        """The engine's limits. Raises ApiError 503 while there is no engine."""
+        if self.limits is None:
+            raise unavailable(self.reason)
+        return self.limits
+
+    def submit(self, sink: Sink, prompt: list[int], max_tokens: int, sampling: Sampling, cache_salt: str) -> int:
+        """Queues a request at the router and returns its number. Raises ApiError 503 while there is no engine."""
+        self.ready()
+        assert self._dealer is not None, "limits are known only while there is a socket"
+        number = self._next
+        self._next += 1
+        self._sinks[number] = sink
+        self._dealer.send(encode(requests.Add(number, pack_u32(prompt), max_tokens, sampling, cache_salt)))
+        return number
+
+    def abort(self, numbers: list[int]) -> None:
+        """Nobody wants these requests any more; nothing more is said about them."""
+        live = [number for number in numbers if self._sinks.pop(number, None) is not None]
+        if live and self._dealer is not None:
+            self._dealer.send(encode(requests.Abort(live)))
+
+    def tick(self) -> None:
+        """Called about once a second."""
+        if self._taken != self._reported:
+            self._report()
+
+    def _report(self) -> None:
+        if self._dealer is not None:
+            self._reported = self._taken
+            self._dealer.send(encode(requests.Received(self._taken)))
+
+    def _on_frame(self, frame: bytes) -> None:
+        try:
+            message = requests.router_decoder.decode(frame)
+        except BadFrame as error:
+            self.bad_frames += 1
+            log.error("a frame of the router does not decode and was dropped: %s", error)
+            return
+        if isinstance(message, requests.StepOutput):
+            self._outputs(message)
+        elif isinstance(message, requests.Failed):
+            sink = self._sinks.pop(message.request, None)
+            if sink is not None:
+                sink.fail(of_failure(message.kind, message.message, message.retry_after))
+        else:
+            self._hello(message)
+            return  # the router counts what comes after its hello
+        self._taken += len(frame)
+        if self._taken - self._reported >= RECEIVED_BYTES:
+            self._report()
+
+    def _outputs(self, message: requests.StepOutput) -> None:
+        now = time.perf_counter()
+        sinks = self._sinks
+        for row in message.rows:
+            sink = sinks.get(row.request)
+            # A row that crossed with our abort has no sink any more.
+            if sink is not None and sink.take(row, now):
+                sinks.pop(row.request, None)
+
+    def _hello(self, message: requests.RouterHello) -> None:
+        if message.protocol != PROTOCOL:
+            self.reason = f"the router speaks version {message.protocol} of the wire, and this process {PROTOCOL}"
+            log.error("%s", self.reason)
+            return
+        self.limits = message
+
+    def close(self) -> None:
+        """Ends the conversation."""
+        self.disconnect("the server is stopping")

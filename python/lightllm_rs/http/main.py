@@ -1,0 +1,126 @@
+"""The HTTP server process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from pathlib import Path
+
+import uvloop
+
+from lightllm_rs.checkpoint import Checkpoint, CheckpointError
+from lightllm_rs.http.app import create_app
+from lightllm_rs.http.defaults import Defaults, defaults_of
+from lightllm_rs.http.engine import Engine
+from lightllm_rs.http.observe import Observer
+from lightllm_rs.http.queries import Queries
+from lightllm_rs.http.server import Server, build_server, inherited
+from lightllm_rs.http.service import Service
+from lightllm_rs.messages import control
+from lightllm_rs.process.child import Child, StartError
+from lightllm_rs.process.telemetry import Telemetry
+from lightllm_rs.tokenizer import TextTokenizer, TokenizerError, load_tokenizer
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 1.0
+IDLE_FLUSH_SECONDS = 0.02
+"""Figures leave so soon after the last request, so that an idle server's page is up to date."""
+
+
+def run(child: Child) -> None:
+    """Serves until the supervisor says stop."""
+    for noisy in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    uvloop.run(HttpProcess(child).serve())
+
+
+class HttpProcess:
+    """One HTTP process: what the supervisor tells it, and its clock."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self._drained = False
+
+    async def serve(self) -> None:
+        """Loads the tokenizer, serves, ends."""
+        child, start = self._child, self._child.start
+        child.open_control_async(self._on_message)
+        began = time.perf_counter()
+        tokenizer, defaults = _load(child)
+        child.phase("tokenizer", time.perf_counter() - began, f"{tokenizer.vocab} tokens")
+        self._engine = Engine(start.process)
+        self._observer = Observer(Telemetry(start), start.process)
+        self._service = Service(
+            settings=start.settings,
+            model_name=start.model_name,
+            tokenizer=tokenizer,
+            defaults=defaults,
+            engine=self._engine,
+            observer=self._observer,
+            queries=Queries(start.run_dir, start.process),
+            seeds=random.Random(f"{start.settings.seed}/{start.process}"),  # noqa: S311 - sampling, not secrets
+        )
+        self._service.on_idle = self._on_idle
+        try:
+            self._server: Server = build_server(create_app(self._service), start.settings, child.ready)
+        except OSError as error:  # ssl.SSLError is one
+            raise StartError(f"the TLS files cannot be used: {error}") from None
+        ticker = asyncio.create_task(self._tick())
+        await self._server.serve([inherited(start.listen_fd)])
+        ticker.cancel()
+        self._engine.close()
+        self._service.queries.close()
+        self._observer.close()
+        self._service.threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _tick(self) -> None:
+        settings = self._service.settings
+        step = min(TICK_SECONDS, settings.keepalive_seconds / 4, settings.stream_stall_timeout / 4)
+        reported = 0.0
+        while True:
+            await asyncio.sleep(step)
+            self._service.tick()
+            if time.monotonic() - reported >= TICK_SECONDS:
+                reported = time.monotonic()
+                self._observer.tick(self._engine.bad_frames)
+
+    def _on_message(self, message: control.SupervisorMessage) -> None:
+        if isinstance(message, control.EngineUp):
+            self._engine.connect(message.endpoint)
+        elif isinstance(message, control.EngineDown):
+            self._engine.disconnect(message.reason)
+        elif isinstance(message, control.Drain):
+            self._service.draining = True
+            self._server.stop_accepting()
+            self._on_idle()
+        else:
+            self._server.should_exit = True
+
+    def _on_idle(self) -> None:
+        if self._service.draining and not self._service.active and not self._drained:
+            self._drained = True
+            self._child.drained()
+        asyncio.get_running_loop().call_later(IDLE_FLUSH_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        if not self._service.active:
+            self._observer.tick(self._engine.bad_frames)
+
+
+def _load(child: Child) -> tuple[TextTokenizer, Defaults]:
+    start = child.start
+    settings = start.settings
+    checkpoint = Checkpoint(Path(start.model_path), start.model_name)
+    try:
+        config = checkpoint.config()
+        tokenizer = load_tokenizer(
+            checkpoint.path,
+            Path(settings.tokenizer) if settings.tokenizer else None,
+            Path(settings.chat_template) if settings.chat_template else None,
+        )
+        return tokenizer, defaults_of(checkpoint.generation_config(), config.end_ids)
+    except (TokenizerError, CheckpointError) as error:
+        raise StartError(str(error)) from None

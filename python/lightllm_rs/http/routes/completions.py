@@ -1,0 +1,143 @@
+"""/v1/completions."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lightllm_rs.http.answers import check_model, counted, json_response, new_id, service_of, usage_of
+from lightllm_rs.http.body import parse_body
+from lightllm_rs.http.call import Call, PromptText
+from lightllm_rs.http.choice import Choice
+from lightllm_rs.http.errors import bad_request
+from lightllm_rs.http.logprobs import CompletionLogprobs, completion_logprobs
+from lightllm_rs.http.prompts import check_prompt, encode, output_tokens
+from lightllm_rs.http.sampling import wishes_of
+from lightllm_rs.http.schemas.completions import CompletionRequest
+from lightllm_rs.http.service import Service
+from lightllm_rs.http.streaming import DONE, EventStream, finish
+
+DEFAULT_TOKENS = 16
+
+router = APIRouter()
+
+
+@router.post("/v1/completions")
+async def completions(request: Request) -> Response:
+    """Continues one or several prompts."""
+    service = service_of(request)
+    with counted(service) as began:
+        body = await parse_body(request, service, CompletionRequest)
+        check_model(service, body.model)
+        if body.max_tokens == 0 and not body.echo:
+            raise bad_request("max_tokens may be 0 only with echo", "max_tokens", "invalid_value")
+        wants = -1 if body.logprobs is None else body.logprobs
+        wishes = wishes_of(body, service, wants, wants if body.echo else -1)
+        prompts = await _prompts(service, body)
+        call = Call(service, prompts, wishes, began=began, stream=bool(body.stream))
+        answer = _Answer(service, body, call)
+        if body.stream:
+            service.engine.ready()
+            return EventStream(call, answer)
+        await finish(request, call)
+        return json_response(answer.whole())
+
+
+async def _prompts(service: Service, body: CompletionRequest) -> list[PromptText]:
+    limit = service.settings.max_prompts
+    if len(body.prompt) > limit:
+        raise bad_request(
+            f"prompt has {len(body.prompt)} prompts and at most {limit} are allowed", "prompt", "invalid_value"
+        )
+    prompts = []
+    for prompt in body.prompt:
+        if not prompt:
+            raise bad_request("the prompt must not be empty", "prompt", "empty_prompt")
+        if isinstance(prompt, str):
+            ids = await encode(service, prompt, "prompt", add_special_tokens=body.add_special_tokens is not False)
+        else:
+            ids = prompt
+        check_prompt(service, ids, "prompt")
+        text = ""
+        if body.echo:
+            text = prompt if isinstance(prompt, str) else service.tokenizer.decode(ids)
+        prompts.append(
+            PromptText(ids, output_tokens(service, len(ids), body.max_tokens, DEFAULT_TOKENS, "max_tokens"), text)
+        )
+    return prompts
+
+
+class _Answer:
+    """Writes the answer to a completion request, whole or as events."""
+
+    def __init__(self, service: Service, body: CompletionRequest, call: Call) -> None:
+        self._tokenizer = service.tokenizer
+        self._call = call
+        self._logprobs = body.logprobs
+        self._usage = body.wants_usage
+        self._head = {
+            "id": new_id("cmpl"),
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": service.model_name,
+        }
+        start = msgspec.json.encode(self._head)[:-1]
+        self._prefix = b"data: " + start + b',"choices":[{"index":'
+        self._suffix = b',"usage":null}\n\n' if self._usage else b"}\n\n"
+        self._begun: set[int] = set()
+
+    def whole(self) -> dict[str, Any]:
+        """The answer in one piece."""
+        choices = []
+        for choice in self._call.choices:
+            text, logprobs = self._take(choice)
+            choices.append({"index": choice.index, "text": text, "logprobs": logprobs, "finish_reason": choice.finish})
+        return {**self._head, "choices": choices, "usage": usage_of(self._call)}
+
+    def _take(self, choice: Choice) -> tuple[str, dict[str, Any] | None]:
+        """New text of a choice and its log-probabilities; the first time with the prompt, if that is echoed."""
+        text = choice.text()
+        if self._logprobs is None and choice.index in self._begun:
+            return text, None
+        prompt = self._call.prompts[choice.prompt]
+        first = choice.index not in self._begun
+        self._begun.add(choice.index)
+        lists = None
+        if self._logprobs is not None:
+            lists = CompletionLogprobs(self._tokenizer, self._logprobs)
+            if first and self._call.wishes.sampling.prompt_logprobs >= 0:
+                lists.add_prompt(prompt.ids, choice.prompt_logprobs)
+            completion_logprobs(lists, choice.records(), len(prompt.text))
+        return (prompt.text + text if first else text), lists.as_json() if lists is not None else None
+
+    def of_choice(self, choice: Choice) -> bytes:
+        """One event."""
+        text, logprobs = self._take(choice)
+        if not text and choice.finish is None and (logprobs is None or not logprobs["tokens"]):
+            return b""
+        return b"".join(
+            (
+                self._prefix,
+                b"%d" % choice.index,
+                b',"text":',
+                msgspec.json.encode(text),
+                b',"logprobs":',
+                b"null" if logprobs is None else msgspec.json.encode(logprobs),
+                b',"finish_reason":',
+                b"null" if choice.finish is None else b'"%s"' % choice.finish.encode(),
+                b"}]",
+                self._suffix,
+            )
+        )
+
+    def end(self) -> bytes:
+        """Usage, if wanted, and the end."""
+        if not self._usage:
+            return DONE
+        event = {**self._head, "choices": [], "usage": usage_of(self._call)}
+        return b"data: " + msgspec.json.encode(event) + b"\n\n" + DONE

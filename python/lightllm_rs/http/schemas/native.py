@@ -1,0 +1,94 @@
+"""Bodies of LightLLM's own routes: /generate, /generate_stream and /tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+
+from lightllm_rs.http.schemas.fields import Body, LogitBias, Seed, Stop, TokenIds, ids_in_range, is_ids
+
+
+def _inputs(value: Any) -> str | list[int]:
+    if isinstance(value, str):
+        return value
+    if is_ids(value) and value:
+        return ids_in_range(value)
+    raise ValueError("must be a string or a list of token ids")
+
+
+Inputs = Annotated[
+    Any,
+    AfterValidator(_inputs),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}, "minItems": 1},
+            ]
+        }
+    ),
+]
+
+
+class NativeParameters(Body):
+    """`parameters` of a native request."""
+
+    UNSUPPORTED: ClassVar[dict[str, tuple[object, ...]]] = {
+        "exponential_decay_length_penalty": (None, [1, 1], [1, 1.0]),
+        "regular_constraint": (None, ""),
+        "guided_grammar": (None, ""),
+        "guided_json": (None, ""),
+        "allowed_token_ids": (None, []),
+        "best_of": (None, 1),
+        "input_penalty": (None, False),
+        "print_eos_token": (None, False),
+        "add_spaces_between_special_tokens": (None, True),
+        "image_max_patch_num": (None, -1),
+        "return_all_prompt_logprobs": (None, False),
+        "disable_prompt_cache": (None, False),
+        "invalid_token_ids": (None, []),
+        "move_kv_to_decode_node": (None,),
+        "suggested_dp_index": (None, -1),
+    }
+    IGNORED: ClassVar[frozenset[str]] = frozenset({"group_request_id"})
+
+    do_sample: bool | None = Field(None, description="Without it, decoding is greedy.")
+    n: Annotated[int, Field(ge=1)] | None = None
+    max_new_tokens: Annotated[int, Field(ge=1)] | None = None
+    min_new_tokens: Annotated[int, Field(ge=0)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    seed: Seed | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    logit_bias: LogitBias = Field(None, validate_default=True)
+    stop_sequences: Stop = Field(None, validate_default=True)
+    stop_token_ids: TokenIds = Field(None, validate_default=True)
+    include_stop_str_in_output: bool | None = None
+    ignore_eos: bool | None = None
+    skip_special_tokens: bool | None = None
+    add_special_tokens: bool | None = None
+    return_details: bool | None = Field(None, description="/generate: the tokens with their log-probabilities too.")
+
+
+class GenerateRequest(Body):
+    """A prompt to be continued."""
+
+    UNSUPPORTED: ClassVar[dict[str, tuple[object, ...]]] = {
+        "multimodal_params": (None, {}, {"images": []}, {"images": [], "audios": []}),
+    }
+
+    inputs: Inputs
+    parameters: NativeParameters = NativeParameters()
+
+
+class TokensRequest(Body):
+    """A text whose tokens are to be counted."""
+
+    IGNORED: ClassVar[frozenset[str]] = frozenset({"parameters"})
+
+    text: Annotated[str, Field(min_length=1)]

@@ -1,0 +1,139 @@
+"""uvicorn, with bounds on request heads and without its signal handlers."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from lightllm_rs.settings import ServeSettings
+
+MAX_HEAD_BYTES = 64 << 10
+"""Longest request line and headers together."""
+
+HEAD_SECONDS = 30.0
+"""A head that takes longer to come in is cut off."""
+
+IDLE_SECONDS = 75
+"""Idle connections are kept a little longer than balancers keep theirs, so that it is they who close."""
+
+GRACE_SECONDS = 2
+"""At the end, answers that are on their way get so long to leave."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which by itself takes in heads of any length for any time.
+
+    It also lends the transport to the application, for the watch over readers that stall.
+    """
+
+    _head = 0
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """A client connected; its first head begins."""
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._head_is_done()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a head or of a body."""
+        if self._head >= 0:
+            self._head += len(data)
+            if self._head_timer is None:  # a later request of the connection
+                self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+        super().data_received(data)
+        if self._head > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The head of the request is too long.")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self.scope["transport"] = self.transport  # type: ignore[typeddict-unknown-key]
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._head_is_done()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is there; the next bytes are another head."""
+        super().on_message_complete()
+        self._head = 0
+
+    def _head_is_done(self) -> None:
+        self._head = -1
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """A server that leaves signals to the supervisor.
+
+    Args:
+        on_started: called once it accepts connections.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to accept."""
+        await super().startup(sockets)
+        self._on_started()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing: the supervisor says when to stop."""
+        yield
+
+    def stop_accepting(self) -> None:
+        """Closes the listening socket and idle connections; the others are closed after their answers."""
+        for server in getattr(self, "servers", ()):  # set when it has started
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+
+
+def build_server(app: ASGIApp, settings: ServeSettings, on_started: Callable[[], None]) -> Server:
+    """A server for `app`. Raises OSError or ssl.SSLError if the TLS files cannot be read."""
+    config = uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        loop="none",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        ssl_keyfile=settings.ssl_keyfile,
+        ssl_certfile=settings.ssl_certfile,
+    )
+    config.load()
+    return Server(config, on_started)
+
+
+def inherited(descriptor: int) -> socket.socket:
+    """The listening socket that the supervisor passed on."""
+    listener = socket.socket(fileno=descriptor)
+    listener.setblocking(False)
+    return listener
