@@ -1,0 +1,60 @@
+"""Getting the device ready: dtype, threads, compiler, caches."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from lightllm_rs.backend.errors import BackendError
+from lightllm_rs.backend.host import usable_cores
+from lightllm_rs.backend.options import BackendOptions
+from lightllm_rs.kernels.toolchain import missing_toolchain
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_dtype(options: BackendOptions) -> torch.dtype:
+    """`--dtype`; auto is bfloat16 on a GPU and float32 on a CPU."""
+    if options.dtype == "auto":
+        return torch.bfloat16 if options.device == "cuda" else torch.float32
+    return DTYPES[options.dtype]
+
+
+def open_device(options: BackendOptions) -> torch.device:
+    """The rank's device, ready for use. Raises BackendError."""
+    torch.set_grad_enabled(False)
+    if options.device == "cpu":
+        # Once, before any work: torch starts its threads at the first operation.
+        torch.set_num_threads(options.threads or max(1, usable_cores() // options.world))
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise BackendError("no CUDA device can be used: pass --device cpu, or check the driver with nvidia-smi")
+    if torch.cuda.device_count() < options.world:
+        count = torch.cuda.device_count()
+        raise BackendError(f"--tp {options.world} needs as many GPUs and {count} can be seen: pass a smaller --tp")
+    missing = missing_toolchain()
+    if missing is not None:
+        raise BackendError(missing)
+    keep_triton_cache_private()
+    device = torch.device("cuda", options.rank)
+    torch.cuda.set_device(device)
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    return device
+
+
+def keep_triton_cache_private() -> None:
+    """Points Triton at a folder that only this user can write: it loads shared objects from there."""
+    if "TRITON_CACHE_DIR" in os.environ:
+        return
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(base) / "lightllm-rs" / "triton"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise BackendError(f"cannot make {folder}: {error.strerror}; set XDG_CACHE_HOME to a folder of yours") from None
+    if folder.stat().st_uid != os.getuid():
+        raise BackendError(f"{folder} belongs to somebody else: set XDG_CACHE_HOME to a folder of yours")
+    os.environ["TRITON_CACHE_DIR"] = str(folder)

@@ -1,0 +1,65 @@
+"""What the device knows of each slot."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightllm_rs.backend.options import Capacity
+from lightllm_rs.backend.plan import Array, Plan, known_tokens
+from lightllm_rs.backend.sampling.table import SamplingTable
+from lightllm_rs.backend.slots import SlotTable
+from lightllm_rs.backend.transfer import Packed, to_device
+from lightllm_rs.layers.kv_cache import KvCache
+
+
+class DeviceState:
+    """Slots on the device. A plan changes only what it says; everything happens in the order of one stream.
+
+    Besides the router's slots and pages there is one more of each, which it does not know of: padding rows of captured
+    graphs belong to the last slot, whose page table holds the last page alone.
+
+    Attributes:
+        last_tokens: int64 [slots + 1]; the last sampled token.
+        page_table: int32 [slots + 1, pages of a slot].
+        sampling: sampling settings.
+        histories: known ids of the slots that want log-probabilities of their prompt, on the host.
+    """
+
+    def __init__(self, capacity: Capacity, device: torch.device) -> None:
+        self.capacity, self.device = capacity, device
+        self.last_tokens = torch.zeros(capacity.slots + 1, dtype=torch.int64, device=device)
+        self.page_table = torch.zeros((capacity.slots + 1, capacity.pages_a_slot), dtype=torch.int32, device=device)
+        self.page_table[capacity.slots] = capacity.pages
+        self.sampling = SamplingTable(capacity.slots, capacity.vocab, device)
+        self.histories: dict[int, Array] = {}
+
+    @property
+    def padding_slot(self) -> int:
+        """The slot of padding rows."""
+        return self.capacity.slots
+
+    def apply(self, plan: Plan, slots: SlotTable, kv: KvCache) -> None:
+        """Carries out attach, copies and new pages of a plan that `slots` has taken in."""
+        for slot in plan.detach.tolist():
+            self.histories.pop(slot, None)
+        if plan.attach:
+            self.sampling.attach(plan.attach)
+            for request in plan.attach:
+                if request.sampling.prompt_logprobs >= 0:
+                    self.histories[request.slot] = known_tokens(request)
+        if plan.copies.size:
+            source, target = to_device(plan.copies.T, self.device)
+            kv.copy_pages(source, target)
+        if plan.new_pages.size:
+            packed = Packed()
+            rows = np.repeat(plan.slots, np.diff(plan.page_starts))
+            packed.add("cells", rows * self.page_table.shape[1] + slots.new_page_columns(plan))
+            packed.add("pages", plan.new_pages)
+            packed.send(self.device)
+            self.page_table.view(-1).index_copy_(0, packed["cells"], packed["pages"].to(torch.int32))
+
+    def tokens_of(self, slots: Tensor) -> Tensor:
+        """int64 [n]; the last tokens of slots int64 [n]."""
+        return self.last_tokens.index_select(0, slots)

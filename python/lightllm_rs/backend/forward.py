@@ -1,0 +1,71 @@
+"""The forward pass of a step: the batch on the device, hidden states out."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightllm_rs.backend.device_state import DeviceState
+from lightllm_rs.backend.plan import Array
+from lightllm_rs.backend.step_rows import StepRows
+from lightllm_rs.backend.transfer import Packed
+from lightllm_rs.layers.batch import Batch
+
+
+def pack_batch(rows: StepRows, outputs: Array, packed: Packed) -> None:
+    """Adds what the device must know of a ragged batch to a transfer.
+
+    Args:
+        outputs: indices of the tokens whose hidden states are wanted.
+    """
+    decodes = rows.decode_rows
+    prefill_ends = np.cumsum(rows.tokens[decodes:])
+    packed.add("slots", rows.slots)
+    packed.add("lengths", rows.ends)
+    packed.add("prefill_starts", np.concatenate([np.zeros(1, dtype=np.int64), prefill_ends]))
+    packed.add("token_ids", rows.token_ids)
+    packed.add("positions", rows.positions)
+    packed.add("cache_indices", rows.cache_indices)
+    packed.add("outputs", outputs)
+
+
+def batch_of(rows: StepRows, packed: Packed, state: DeviceState) -> Batch:
+    """The batch of what `pack_batch` added; the decode rows' tokens and all page tables are on the device already."""
+    decodes = rows.decode_rows
+    prefills = rows.slots.size - decodes
+    lengths = packed["lengths"].to(torch.int32)
+    tables = state.page_table.index_select(0, packed["slots"])
+    if state.device.type == "cpu":
+        # The CPU path gathers whole tables; the kernels' grids, on the other hand, shall not change from step to step.
+        tables = tables[:, : -(-int(rows.ends.max()) // state.capacity.page_size)]
+    token_ids = packed["token_ids"]
+    if decodes:
+        token_ids = torch.cat([state.tokens_of(packed["slots"][:decodes]), token_ids])
+    batch = Batch(token_ids, packed["positions"], packed["cache_indices"], packed["outputs"], decode_rows=decodes)
+    if decodes:
+        batch.decode_page_table, batch.decode_lengths = tables[:decodes], lengths[:decodes]
+    if prefills:
+        batch.prefill_page_table, batch.prefill_lengths = tables[decodes:], lengths[decodes:]
+        batch.prefill_starts = packed["prefill_starts"].to(torch.int32)
+        batch.max_prefill_tokens = int(rows.tokens[decodes:].max())
+    return batch
+
+
+def decode_batch_of(slots: Tensor, positions: Tensor, state: DeviceState) -> Batch:
+    """The batch of decode rows alone, made on the device: nothing but slots and positions (int64 [n]) is needed.
+
+    All tables have their full width, so that shapes depend on n only and the work can be captured in a graph.
+    """
+    page_size = state.capacity.page_size
+    tables = state.page_table.index_select(0, slots)
+    pages = tables.gather(1, (positions // page_size).unsqueeze(-1)).squeeze(-1).to(torch.int64)
+    return Batch(
+        token_ids=state.tokens_of(slots),
+        positions=positions,
+        slot_pages=pages * page_size + positions % page_size,
+        output_rows=torch.arange(slots.shape[0], device=slots.device),
+        decode_rows=slots.shape[0],
+        decode_page_table=tables,
+        decode_lengths=(positions + 1).to(torch.int32),
+    )

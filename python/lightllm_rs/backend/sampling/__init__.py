@@ -1,0 +1,1 @@
+"""Drawing tokens from logits: a stage of its own after the forward pass."""

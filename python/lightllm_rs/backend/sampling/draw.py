@@ -1,0 +1,83 @@
+"""Temperature, truncation and the draw itself."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+CANDIDATES = 256
+"""Most probable tokens that are looked at before a CPU sorts the whole vocabulary for top_p."""
+
+
+def scaled_logits(logits: Tensor, temperature: Tensor) -> Tensor:
+    """Logits [n, vocab] over their temperature [n, 1] > 0, less their maximum: at most 0, and 0 for the best token."""
+    return (logits - logits.amax(-1, keepdim=True)).div_(temperature)
+
+
+def keep_mask(scaled: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor, *, largest_k: int, nucleus: bool) -> Tensor:
+    """Which tokens may be drawn: bool [n, vocab].
+
+    A token stays if it is as probable as the top_k-th, and as the last one that is needed, from the most probable down,
+    for a share of top_p of what top_k left, and has at least min_p times the probability of the best. Equally probable
+    tokens stay or go together.
+
+    Args:
+        scaled: float32 [n, vocab] of `scaled_logits`.
+        top_k: int64 [n, 1]; 0 keeps all.
+        top_p, min_p: float32 [n, 1]; 1 and 0 keep all.
+        largest_k: the largest of top_k.
+        nucleus: any top_p is below 1.
+    """
+    at_k = torch.full_like(min_p, -torch.inf)
+    if largest_k > 0:
+        largest_k = min(largest_k, scaled.shape[-1])
+        best = scaled.topk(largest_k).values
+        at_k = torch.where(top_k > 0, best.gather(-1, (top_k - 1).clamp(0, largest_k - 1)), -torch.inf)
+    lowest = torch.maximum(at_k, min_p.log())  # log(0) = -inf keeps all
+    if nucleus:
+        after_k = scaled if largest_k == 0 else scaled.masked_fill(scaled < at_k, -torch.inf)
+        lowest = torch.maximum(lowest, nucleus_threshold(after_k, top_p))
+    return scaled >= lowest
+
+
+def nucleus_threshold(scaled: Tensor, top_p: Tensor) -> Tensor:
+    """The smallest scaled logit [n, 1] that top_p keeps; -inf where top_p is 1."""
+    total = scaled.exp().sum(-1, keepdim=True)
+    if scaled.is_cuda or scaled.shape[-1] <= 4 * CANDIDATES:
+        return _threshold(scaled.sort(-1, descending=True).values, top_p, total)[0]
+    # A CPU is slow to sort, and nearly all of the mass is nearly always in a few tokens.
+    threshold, found = _threshold(scaled.topk(CANDIDATES).values, top_p, total)
+    wide = (~found).squeeze(-1).nonzero().squeeze(-1)
+    if wide.numel():
+        sorted_rows = scaled[wide].sort(-1, descending=True).values
+        threshold[wide] = _threshold(sorted_rows, top_p[wide], total[wide])[0]
+    return threshold
+
+
+def _threshold(descending: Tensor, top_p: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+    """The threshold [n, 1], and whether so many of the best tokens were enough to know it: bool [n, 1]."""
+    mass = descending.exp().cumsum(-1)
+    wanted = top_p * total
+    needed = (mass < wanted).sum(-1, keepdim=True)  # the token at this index is the last one that is needed
+    threshold = descending.gather(-1, needed.clamp(max=descending.shape[-1] - 1))
+    unbounded = top_p >= 1
+    return torch.where(unbounded, -torch.inf, threshold), unbounded | (needed < descending.shape[-1])
+
+
+def draw(scaled: Tensor, keep: Tensor | None, u: Tensor) -> Tensor:
+    """Token ids int64 [n]: the first, in the order of the vocabulary, up to which the kept tokens have a share over u.
+
+    Args:
+        scaled: float32 [n, vocab].
+        keep: bool [n, vocab], or None for all.
+        u: float32 [n] in (0, 1).
+    """
+    weights = scaled.exp()
+    if keep is not None:
+        weights = weights.masked_fill_(~keep, 0.0)
+    mass = weights.cumsum(-1)
+    # A parallel sum may wobble by a rounding error, so a token without weight is never taken.
+    passed = (mass > u.unsqueeze(-1) * mass[:, -1:]) & (weights > 0)
+    first = passed.to(torch.uint8).argmax(-1, keepdim=True)
+    found = passed.gather(-1, first)
+    return torch.where(found, first, scaled.argmax(-1, keepdim=True)).squeeze(-1)

@@ -1,0 +1,82 @@
+"""Sampling settings of all slots, on the device and on the host."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightllm_rs.backend.plan import Array, known_tokens
+from lightllm_rs.backend.sampling.counts import TokenCounts
+from lightllm_rs.backend.sampling.uniform import signed
+from lightllm_rs.backend.transfer import to_device
+from lightllm_rs.messages.frames import unpack_f32, unpack_u32
+from lightllm_rs.messages.steps import Attach
+
+TEMPERATURE, TOP_P, MIN_P, PRESENCE, FREQUENCY, REPETITION = range(6)
+
+
+class SamplingTable:
+    """Written when a request is attached, read by slot when its rows are sampled.
+
+    Attributes:
+        floats: float32 [slots, 6] on the device; see TEMPERATURE ... REPETITION.
+        integers: int64 [slots, 2] on the device; seed, top_k.
+        draws, truncates, penalised, biased: bool [slots] on the host; which parts of the sampler a slot needs.
+        top_k, min_tokens, prompt_len, logprobs: int64 [slots] on the host.
+        nucleus: bool [slots] on the host; top_p is below 1.
+        bias: token ids and values on the device, of biased slots.
+        ends: end ids on the device, of slots with min_tokens.
+        counts: for the penalties.
+    """
+
+    def __init__(self, slots: int, vocab: int, device: torch.device) -> None:
+        self._device, self._vocab = device, vocab
+        self.floats = torch.zeros((slots, 6), dtype=torch.float32, device=device)
+        self.integers = torch.zeros((slots, 2), dtype=torch.int64, device=device)
+        self.draws, self.truncates, self.penalised, self.biased, self.nucleus = np.zeros((5, slots), dtype=np.bool_)
+        self.top_k, self.min_tokens, self.prompt_len, self.logprobs = np.zeros((4, slots), dtype=np.int64)
+        self.bias: dict[int, tuple[Tensor, Tensor]] = {}
+        self.ends: dict[int, Tensor] = {}
+        self.counts = TokenCounts(slots, vocab, device)
+
+    def attach(self, attached: list[Attach]) -> None:
+        """Takes requests in."""
+        for request in attached:
+            self._attach_host(request)
+        drawing = [request for request in attached if self.draws[request.slot] or self.penalised[request.slot]]
+        if drawing:
+            slots = to_device(np.array([request.slot for request in drawing], dtype=np.int64), self._device)
+            settings = [request.sampling for request in drawing]
+            floats = [(s.temperature, s.top_p, s.min_p, s.presence, s.frequency, s.repetition) for s in settings]
+            integers = [(signed(s.seed), s.top_k) for s in settings]
+            self.floats.index_copy_(0, slots, to_device(np.array(floats, dtype=np.float32), self._device))
+            self.integers.index_copy_(0, slots, to_device(np.array(integers, dtype=np.int64), self._device))
+
+    def _attach_host(self, request: Attach) -> None:
+        slot, settings = request.slot, request.sampling
+        self.draws[slot] = settings.temperature > 0
+        self.nucleus[slot] = settings.top_p < 1
+        self.truncates[slot] = settings.top_p < 1 or settings.top_k > 0 or settings.min_p > 0
+        self.penalised[slot] = settings.presence != 0 or settings.frequency != 0 or settings.repetition != 1
+        self.biased[slot] = bool(settings.bias_ids)
+        self.top_k[slot] = min(settings.top_k, self._vocab)
+        self.min_tokens[slot] = settings.min_tokens if settings.end_ids else 0
+        self.prompt_len[slot] = request.prompt_len
+        self.logprobs[slot] = settings.logprobs
+        if self.biased[slot]:
+            ids = self._ids(settings.bias_ids)
+            self.bias[slot] = (ids, to_device(unpack_f32(settings.bias_values).copy(), self._device))
+        if self.min_tokens[slot] > 0:
+            self.ends[slot] = self._ids(settings.end_ids)
+        if self.penalised[slot]:
+            history = to_device(known_tokens(request), self._device)
+            self.counts.attach(slot, history, request.prompt_len)
+
+    def _ids(self, words: bytes) -> Tensor:
+        return to_device(unpack_u32(words).astype(np.int64), self._device)
+
+    def masked(self, slots: Array, positions: Array) -> Array:
+        """Which rows may not end yet: bool [n], for the slots [n] and the positions of the tokens to be drawn."""
+        waiting: Array = positions - self.prompt_len[slots] < self.min_tokens[slots]
+        return waiting

@@ -1,0 +1,189 @@
+"""The backend that runs models with torch, on a CPU or on one GPU a rank, through the same code."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from lightllm_rs.backend.base import LaunchedStep, ModelBackend, PhaseReporter
+from lightllm_rs.backend.device import choose_dtype, open_device
+from lightllm_rs.backend.device_state import DeviceState
+from lightllm_rs.backend.distributed import close_group, open_group
+from lightllm_rs.backend.errors import BackendError, StepError
+from lightllm_rs.backend.forward import batch_of, pack_batch
+from lightllm_rs.backend.graphs import DecodeGraphs, batch_sizes
+from lightllm_rs.backend.kv_size import Room, cache_pages
+from lightllm_rs.backend.memory import device_memory, memory_errors
+from lightllm_rs.backend.model_files import open_checkpoint
+from lightllm_rs.backend.options import BackendOptions, Capacity
+from lightllm_rs.backend.plan import Array, Plan
+from lightllm_rs.backend.sampling.counts import TokenCounts
+from lightllm_rs.backend.sampling.logprobs import prompt_logprobs
+from lightllm_rs.backend.sampling.sampler import finite_rows, pack_rows, sample, sampling_rows
+from lightllm_rs.backend.slots import SlotTable
+from lightllm_rs.backend.step_rows import StepRows, step_rows
+from lightllm_rs.backend.torch_step import TorchStep
+from lightllm_rs.backend.transfer import Packed
+from lightllm_rs.backend.worst_step import estimated_working, graphs_working, worst_capacity, worst_plan
+from lightllm_rs.checkpoint import CheckpointError
+from lightllm_rs.layers.kv_cache import KvCache
+from lightllm_rs.layers.parallel import TensorParallel
+from lightllm_rs.models import CausalLM, load_model
+
+PAGE_SIZE = 16
+CPU_SLOTS, CUDA_SLOTS = 64, 256
+
+
+class TorchBackend(ModelBackend):
+    """One model, its KV cache and its slots on one device.
+
+    Attributes:
+        model, kv, state: on the device.
+        graphs: captured decode steps; None on a CPU, with `eager` and until they are captured.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    tp: TensorParallel
+    model: CausalLM
+    kv: KvCache
+    state: DeviceState
+    graphs: DecodeGraphs | None = None
+
+    def init_model(self, options: BackendOptions, phase: PhaseReporter) -> Capacity:
+        clock = _Clock(phase)
+        self.device, self.dtype = open_device(options), choose_dtype(options)
+        self.tp = open_group(options, self.device)
+        clock.done("device", f"{self.device}, {torch.get_num_threads()} threads" if options.device == "cpu" else "")
+        self.load(options)
+        clock.done("weights", f"{self.model.config.architecture} in {str(self.dtype).removeprefix('torch.')}")
+        slots = options.slots or (CUDA_SLOTS if options.device == "cuda" else CPU_SLOTS)
+        config = self.model.config
+        draft = Capacity(
+            pages=0,
+            page_size=options.page_size or PAGE_SIZE,
+            slots=min(slots, options.most_step_tokens),
+            vocab=config.vocab,
+            context=config.context(options.context or None),
+        )
+        room = self._measure(options, draft)
+        clock.done("kernels", "a step of the largest size" if options.device == "cuda" else "")
+        layers, heads, head_dim = self.model.kv_shape()
+        page_bytes = KvCache.page_bytes(layers, draft.page_size, heads, head_dim, self.dtype)
+        pages, detail = cache_pages(options, room, page_bytes, draft.page_size, draft.context)
+        self.open(replace(draft, pages=pages))
+        clock.done("kv cache", detail)
+        if self.device.type == "cuda" and not options.eager:
+            self.graphs = DecodeGraphs(self.model, self.kv, self.state)
+            clock.done("graphs", f"{len(self.graphs.sizes)} batch sizes")
+        return self.capacity
+
+    def load(self, options: BackendOptions) -> None:
+        """Reads the model. Raises BackendError."""
+        checkpoint = open_checkpoint(options)
+        try:
+            checkpoint.config().context(options.context or None)  # before minutes of loading
+            self.model = load_model(checkpoint, dtype=self.dtype, device=self.device, tp=self.tp, seed=options.seed)
+        except CheckpointError as error:
+            raise BackendError(str(error)) from None
+        except torch.OutOfMemoryError:
+            raise BackendError("the weights do not fit the GPU's memory: raise --tp or use a smaller model") from None
+
+    def open(self, capacity: Capacity) -> None:
+        """Makes the KV cache and the slots."""
+        self.capacity = capacity
+        self.slots = SlotTable(capacity)
+        # The page after the last belongs to padding rows.
+        layers, heads, head_dim = self.model.kv_shape()
+        self.kv = KvCache(layers, capacity.pages + 1, capacity.page_size, heads, head_dim, self.dtype, self.device)
+        self.state = DeviceState(capacity, self.device)
+
+    def _measure(self, options: BackendOptions, draft: Capacity) -> Room:
+        """Memory for the KV cache and for steps. On a GPU by running the worst step, which compiles kernels too."""
+        tokens, config = options.most_step_tokens, self.model.config
+        if self.device.type == "cpu":
+            free, total = device_memory(self.device)
+            return Room(free, total, estimated_working(config, draft, tokens))
+        try:
+            torch.cuda.empty_cache()
+            self.open(worst_capacity(draft, tokens))
+            before = torch.cuda.memory_reserved()
+            torch.cuda.reset_peak_memory_stats()
+            self.launch(worst_plan(self.capacity, tokens)).outcome()
+            working = torch.cuda.max_memory_reserved() - before
+        except (torch.OutOfMemoryError, StepError):
+            raise BackendError(
+                f"a step of {tokens} tokens does not fit the GPU's memory beside the weights: "
+                "lower --max-num-batched-tokens or --max-num-seqs, or raise --tp"
+            ) from None
+        del self.kv, self.state
+        torch.cuda.empty_cache()
+        free, total = device_memory(self.device)
+        working += TokenCounts.bytes(draft.slots, draft.vocab)
+        if not options.eager:
+            working += graphs_working(config, draft, len(batch_sizes(draft.slots)))
+        return Room(free, total, working)
+
+    @torch.inference_mode()
+    def apply_changes(self, plan: Plan) -> None:
+        self.state.apply(plan, self.slots, self.kv)
+
+    def decode_batch(self, plan: Plan, rows: Array) -> LaunchedStep:
+        return self.mixed_batch(plan, rows, rows[:0])
+
+    def prefill_batch(self, plan: Plan, rows: Array) -> LaunchedStep:
+        return self.mixed_batch(plan, rows[:0], rows)
+
+    def mixed_batch(self, plan: Plan, decode: Array, prefill: Array) -> LaunchedStep:
+        """One forward pass over all rows, then the sampler over those that emit."""
+        with torch.inference_mode(), memory_errors():
+            return self._run(step_rows(plan, decode, prefill, self.slots, self.state.histories))
+
+    def _run(self, rows: StepRows) -> LaunchedStep:
+        table, packed = self.state.sampling, Packed()
+        emitting, silent = rows.emitting, rows.silent
+        asked = sampling_rows(table, rows.slots[emitting], rows.ends[emitting]) if emitting.size else None
+        if asked is not None:
+            pack_rows(asked, packed)
+        if self.graphs is not None and self.graphs.fits(rows):
+            self.graphs.pack(rows, packed)
+            packed.send(self.device)
+            hidden = self.graphs.run(rows, packed)
+        else:
+            outputs = [rows.last_tokens[emitting], rows.last_tokens[silent]]
+            if rows.prompt is not None:
+                outputs.append(rows.prompt.tokens)
+                packed.add("following", rows.prompt.following)
+            pack_batch(rows, np.concatenate(outputs), packed)
+            packed.send(self.device)
+            hidden = self.model(batch_of(rows, packed, self.state), self.kv)
+        sampled = silent_good = scores = None
+        checked = emitting.size + silent.size
+        if silent.size:
+            silent_good = finite_rows(hidden[emitting.size : checked])
+        if rows.prompt is not None:
+            most = int(rows.prompt.alternatives.max())
+            scores = prompt_logprobs(hidden[checked:], packed["following"], most, self.model.logits)
+        if asked is not None:
+            sampled = sample(self.model.logits(hidden[: emitting.size]), asked, packed, table)
+            self.state.last_tokens.index_copy_(0, packed["sample.slots"], sampled.tokens)
+        return TorchStep(rows, sampled, asked, silent_good, scores, table)
+
+    def close(self) -> None:
+        close_group(self.tp)
+
+
+class _Clock:
+    """Reports the phases of the start, each from the end of the one before."""
+
+    def __init__(self, phase: PhaseReporter) -> None:
+        self._phase, self._began = phase, time.perf_counter()
+
+    def done(self, name: str, detail: str = "") -> None:
+        """A phase has ended."""
+        now = time.perf_counter()
+        self._phase(name, now - self._began, detail)
+        self._began = now
