@@ -146,8 +146,3 @@ class Fleet:
         del self.children[child.name]
         self._greeted.discard(child.pid)
         yield Died(child)
-
-    def close(self) -> None:
-        """Closes the control socket; all children must be gone."""
-        assert not self.children, "children are left"
-        self._hub.close()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import sys
 import time
+from contextlib import ExitStack
 
 import setproctitle
 
@@ -19,7 +21,7 @@ from lightllm_rs.supervisor.device import choose_device, visible_gpus, with_budg
 from lightllm_rs.supervisor.errors import Interrupted, ServiceError
 from lightllm_rs.supervisor.fleet import Fleet
 from lightllm_rs.supervisor.listener import listen, url
-from lightllm_rs.supervisor.model import find_model
+from lightllm_rs.supervisor.model import Model, find_model
 from lightllm_rs.supervisor.roster import Roster
 from lightllm_rs.supervisor.run_dir import RunDirectory
 from lightllm_rs.supervisor.service import Service
@@ -52,30 +54,32 @@ def _serve(settings: ServeSettings, command: Command) -> None:
     settings = with_budgets(settings, device)
     for line in warnings(settings):
         log.warning("%s", line)
-    listener = listen(settings.host, settings.port)
-    model = find_model(settings)
+    with listen(settings.host, settings.port) as listener:
+        model = find_model(settings)
+        _say(f"lightllm-rs {__version__}: loading {model.name} on {device}")
+        _run(settings, model, device, listener, command, began)
+
+
+def _run(
+    settings: ServeSettings, model: Model, device: str, listener: socket.socket, command: Command, began: float
+) -> None:
     address = url(listener, settings.host, settings.ssl_certfile is not None)
-    _say(f"lightllm-rs {__version__}: loading {model.name} on {device}")
 
     def announce(children: list[ChildProcess]) -> None:
         curl = curl_line(address, model, settings.api_key is not None, settings.ssl_certfile)
         _say(f"{start_table(children, began)}\n")
         _say(f"{emphasised(f'Ready at {address}', sys.stdout)} after {time.monotonic() - began:.1f} s. Try:\n{curl}")
 
-    signals = SignalPipe()
-    try:
+    with ExitStack() as undo:
+        signals = SignalPipe()
+        undo.callback(signals.close)
         run_dir = RunDirectory()
-        try:
-            _check_paths(run_dir)
-            fleet = Fleet(run_dir.path, signals, command)
-            roster = Roster(settings, model, device, run_dir.path, listener.fileno())
-            Service(settings, roster, fleet, listener, announce).run()
-            fleet.close()
-        finally:
-            close_context()
-            run_dir.remove()
-    finally:
-        signals.close()
+        undo.callback(run_dir.remove)
+        _check_paths(run_dir)
+        undo.callback(close_context)
+        fleet = Fleet(run_dir.path, signals, command)
+        roster = Roster(settings, model, device, run_dir.path, listener.fileno())
+        Service(settings, roster, fleet, listener, announce).run()
 
 
 def _check_paths(run_dir: RunDirectory) -> None:

@@ -1,0 +1,144 @@
+"""A service in processes of its own, as a user runs it, and what must hold when it is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import psutil
+
+PATIENCE_SECONDS = 60.0
+
+
+class RunningService:
+    """Starts `command` and collects its output. On leaving the context whatever is left is killed.
+
+    Args:
+        command: a command line that runs a supervisor.
+        base: directory for its run directory; short, and of this service alone.
+    """
+
+    def __init__(self, command: list[str], base: Path, environment: dict[str, str] | None = None) -> None:
+        self.base = base
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("LIGHTLLM_")}
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=clean | {"XDG_RUNTIME_DIR": str(base), "PYTHONWARNINGS": "default"} | (environment or {}),
+        )
+        self._shared_memory = set(os.listdir("/dev/shm"))
+        self.stdout: list[str] = []
+        self.stderr: list[str] = []
+        self._readers = [self._read(self.process.stdout, self.stdout), self._read(self.process.stderr, self.stderr)]
+        self.seen: set[psutil.Process] = set()
+
+    def _read(self, pipe: IO[str] | None, lines: list[str]) -> threading.Thread:
+        assert pipe is not None
+
+        def collect() -> None:
+            for line in pipe:
+                lines.append(line.rstrip("\n"))
+
+        thread = threading.Thread(target=collect, daemon=True)
+        thread.start()
+        return thread
+
+    def __enter__(self) -> RunningService:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.children()
+        for process in [self.process, *self.seen]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+        for reader in self._readers:
+            reader.join(timeout=5)
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+
+    def wait_ready(self) -> str:
+        """The service's URL, once it says that it is ready."""
+        found = self.wait_for(lambda: next(filter(None, (re.match(r"Ready at (\S+) ", x) for x in self.stdout)), None))
+        self.children()
+        return found.group(1)
+
+    def wait_for(self, condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> re.Match[str]:
+        """Waits until `condition` gives something; fails with the output if the service ends before."""
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"in vain, exit code {self.process.poll()}:\n" + "\n".join(self.stderr[-40:]))
+            time.sleep(0.01)
+        return found  # type: ignore[return-value]
+
+    def children(self) -> dict[str, psutil.Process]:
+        """The living children by process name ("http-0"), told by their titles or short names."""
+        found = {}
+        try:
+            children = psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            children = []
+        self.seen.update(children)
+        for child in children:
+            try:
+                match = re.match(r"lightllm-rs: (\w+)(?: (\d+))?$", child.cmdline()[0] if child.cmdline() else "")
+            except psutil.Error:
+                continue
+            if match:
+                found["-".join(filter(None, match.groups()))] = child
+        return found
+
+    def kill(self, name: str) -> int:
+        """Ends the child `name` with SIGKILL. Returns its process id."""
+        pid = self.children()[name].pid
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def restarted(self, name: str, former: int) -> Callable[[], bool]:
+        """Whether a new process has this name."""
+        return lambda: self.children().get(name, psutil.Process()).pid not in (former, os.getpid())
+
+    def end(self, number: int = signal.SIGTERM, seconds: float = PATIENCE_SECONDS) -> int:
+        """Sends a signal and waits for the end. Returns the exit code."""
+        self.children()
+        self.process.send_signal(number)
+        return self.wait_end(seconds)
+
+    def wait_end(self, seconds: float = PATIENCE_SECONDS) -> int:
+        """The exit code, once it ends."""
+        code = self.process.wait(timeout=seconds)
+        for reader in self._readers:
+            reader.join(timeout=5)
+        return code
+
+    def assert_nothing_left(self, seconds: float = 0.0) -> None:
+        """No process, run directory or shared memory of the service is there, after at most `seconds`."""
+        deadline = time.monotonic() + seconds
+        while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in self.seen):
+            assert time.monotonic() < deadline, f"still running: {[p for p in self.seen if p.is_running()]}"
+            time.sleep(0.02)
+        if seconds == 0.0:
+            assert list(self.base.iterdir()) == []
+        assert set(os.listdir("/dev/shm")) <= self._shared_memory
+
+
+def serve_command(*arguments: str) -> list[str]:
+    """`lightllm-rs serve` with these arguments, on any free port."""
+    return [sys.executable, "-m", "lightllm_rs", "serve", "--port", "0", *arguments]

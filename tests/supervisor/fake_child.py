@@ -1,0 +1,86 @@
+"""A child that behaves as its arguments say: `python fake_child.py BEHAVIOUR...`, in place of `lightllm_rs.process`.
+
+Behaviours, in the order given: "words TEXT" (Fatal, exit 1), "exit CODE", "print TEXT", "mute" (never ready),
+"wrong-protocol", "deaf" (does not hear Stop), "busy" (HTTP: never drained). An HTTP process answers each connection
+with the engine's state, as the supervisor told it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+import time
+
+import setproctitle
+
+from lightllm_rs.messages.control import ChildHello, Drain, EngineDown, EngineUp, Stop
+from lightllm_rs.messages.frames import encode
+from lightllm_rs.process.child import Child
+from lightllm_rs.process.entry import end_with_parent, ignore_signals, read_start
+
+
+class Port:
+    """The HTTP side: one line a connection."""
+
+    def __init__(self, fd: int) -> None:
+        self.state = "no engine yet"
+        self._listener = socket.socket(fileno=fd)
+        threading.Thread(target=self._answer, daemon=True).start()
+
+    def _answer(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(f"{self.state} pid {os.getpid()}\n".encode())
+
+
+def behave(child: Child, behaviour: str, value: str) -> None:
+    """Carries out one behaviour that belongs to the start."""
+    if behaviour == "words":
+        child.fatal(value)
+        child.close()
+        sys.exit(1)
+    if behaviour == "exit":
+        os._exit(int(value))
+    if behaviour == "print":
+        print(value, flush=True)
+    if behaviour == "wrong-protocol":
+        child.open_control().send(encode(ChildHello(999, child.start.process, os.getpid())))
+        time.sleep(60)
+
+
+def main() -> None:
+    ignore_signals()
+    start = read_start()
+    end_with_parent(start.supervisor)
+    setproctitle.setproctitle(start.title)
+    child = Child(start)
+    behaviours = dict(argument.partition(" ")[::2] for argument in sys.argv[1:])
+    child.open_control()
+    for behaviour, value in behaviours.items():
+        behave(child, behaviour, value)
+    port = Port(start.listen_fd) if start.listen_fd >= 0 else None
+    if "mute" not in behaviours:
+        child.phase("fake", 0.25, "nothing to load")
+        child.ready()
+    while True:
+        message = child.receive(None)
+        if isinstance(message, EngineUp) and port:
+            port.state = f"up {message.epoch}"
+        if isinstance(message, EngineDown) and port:
+            port.state = f"down because {message.reason}"
+        if isinstance(message, Drain) and "busy" not in behaviours:
+            child.drained()
+        if isinstance(message, Stop) and "deaf" not in behaviours:
+            break
+    child.close()
+
+
+if __name__ == "__main__":
+    main()
