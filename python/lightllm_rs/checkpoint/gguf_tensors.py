@@ -76,7 +76,9 @@ def dequantised(file: GgufFile, tensor: GgufTensor) -> np.ndarray:
 def unpermuted(rows: np.ndarray, heads: int) -> np.ndarray:
     """Back from llama.cpp's order, where the two halves of a rotary pair are neighbours, to Hugging Face's halves."""
     half = rows.shape[0] // heads // 2
-    return rows.reshape(heads, half, 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+    pairs = rows.reshape(heads, half, 2, *rows.shape[1:])
+    halves: np.ndarray = pairs.swapaxes(1, 2).reshape(rows.shape)
+    return halves
 
 
 def gguf_tensors(file: GgufFile, config: ModelConfig) -> Iterator[tuple[str, torch.Tensor]]:

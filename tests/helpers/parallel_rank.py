@@ -1,0 +1,37 @@
+"""One tensor parallel rank of test_tensor_parallel.py: `python parallel_rank.py RANK WORLD STORE RESULT FOLDER...`."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+
+from helpers.model_runner import ModelRunner, Sequence
+from lightllm_rs.checkpoint import locate
+from lightllm_rs.layers.parallel import TensorParallel
+from lightllm_rs.models import load_model
+
+TEXT = list(range(3, 43))
+
+
+def logits_of(folder: str, tp: TensorParallel) -> torch.Tensor:
+    """Prefill, then a mixed step, then a decode step, page borders between: [61, vocab]."""
+    model = load_model(locate(folder), dtype=torch.float32, device=torch.device("cpu"), tp=tp)
+    runner = ModelRunner(model, dtype=torch.float32, device="cpu")
+    first, second = Sequence(TEXT), Sequence(TEXT[::-1])
+    steps = [runner.step([], [(first, 38)], every=True), runner.step([first], [(second, 20)], every=True)]
+    return torch.cat([*steps, runner.step([first, second])])
+
+
+def main(rank: int, world: int, store: str, result: str, folders: list[str]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", store=dist.FileStore(store, world), rank=rank, world_size=world)
+    tp = TensorParallel(rank, world, dist.group.WORLD)
+    save_file({str(index): logits_of(folder, tp) for index, folder in enumerate(folders)}, result)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5:])
