@@ -76,9 +76,10 @@ def test_stop_of_the_supervisor_and_random_bytes(mock_rank: FakeSupervisor) -> N
 
 def test_a_plan_out_of_order_ends_the_process(mock_rank: FakeSupervisor) -> None:
     driver = greeted(mock_rank)
+    mock_rank.send(0, driver.message()[0])
     driver.message()
     mock_rank.send(0, driver.message()[0])
-    assert "step 1 came where step 0 was due" in mock_rank.last_words()
+    assert "step 2 came where step 1 was due" in mock_rank.last_words()
     assert mock_rank.children[0].wait(10) == 1
 
 

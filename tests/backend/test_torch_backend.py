@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from helpers.plan_driver import Driver, with_settings
 from helpers.tiny_models import make_tiny_model
 from helpers.whole_pass import WholePass, prompt_of
-from lightllm_rs.backend.options import BackendOptions
+from lightllm_rs.backend.errors import StepError
+from lightllm_rs.backend.options import BackendOptions, Capacity
 from lightllm_rs.backend.torch_backend import TorchBackend
+from lightllm_rs.backend.worst_step import worst_capacity, worst_plan
+from lightllm_rs.messages.frames import pack_u32
 
+CAPACITY = Capacity(pages=1024, page_size=4, slots=8, vocab=384, context=512)
 OPTIONS = {"kv_cache_tokens": 4096, "page_size": 4, "slots": 8, "threads": 2}
 
 
 @pytest.fixture(scope="module")
-def backend(tmp_path_factory: pytest.TempPathFactory) -> TorchBackend:
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> TorchBackend:
     model = make_tiny_model(tmp_path_factory.mktemp("model"))
     backend = TorchBackend()
     backend.init_model(BackendOptions(str(model), **OPTIONS), lambda *_: None)
@@ -23,19 +29,29 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> TorchBackend:
 
 
 @pytest.fixture
+def backend(loaded: TorchBackend) -> TorchBackend:
+    """The loaded model with an empty cache."""
+    loaded.open(CAPACITY)
+    return loaded
+
+
+@pytest.fixture
 def driver(backend: TorchBackend) -> Driver:
-    backend.open(backend.capacity)
     return Driver(backend)
 
 
 @pytest.fixture(scope="module")
-def whole(backend: TorchBackend) -> WholePass:
-    return WholePass(backend)
+def whole(loaded: TorchBackend) -> WholePass:
+    return WholePass(loaded)
 
 
-def test_capacity(backend: TorchBackend) -> None:
-    room = backend.capacity
-    assert (room.pages, room.page_size, room.slots, room.vocab, room.context) == (1024, 4, 8, 384, 512)
+def test_capacity(tmp_path: Path) -> None:
+    backend = TorchBackend()
+    phases = []
+    model = make_tiny_model(tmp_path)
+    capacity = backend.init_model(BackendOptions(str(model), **OPTIONS), lambda *phase: phases.append(phase))
+    assert capacity == backend.capacity == CAPACITY
+    assert [name for name, _, _ in phases] == ["device", "weights", "kv cache"]
 
 
 def test_one_request(driver: Driver, whole: WholePass) -> None:
@@ -160,3 +176,90 @@ def test_a_step_without_rows(driver: Driver) -> None:
     driver.step()
     driver.detach(0)
     assert driver.step().tokens == {}
+
+
+def test_seeded_requests_do_not_depend_on_the_batch(driver: Driver) -> None:
+    settings = {
+        0: with_settings(temperature=1.0, seed=11),
+        1: with_settings(temperature=0.9, seed=12, top_p=0.9),
+        2: with_settings(temperature=1.1, seed=13, top_k=20, frequency=0.4, presence=-0.2),
+        3: with_settings(temperature=0.0, repetition=1.2),
+    }
+    prompts = {slot: prompt_of(slot, 5 + 3 * slot) for slot in settings}
+    alone = {}
+    for slot, sampling in settings.items():
+        driver.attach(slot, prompts[slot], sampling)
+        alone[slot] = driver.generate(slot, 8)
+        driver.detach(slot, free=True)
+    for slot in (2, 0, 3, 1):  # joining one after the other
+        driver.attach(slot, prompts[slot], settings[slot])
+        driver.prefill(slot)
+        for other in driver.slots:
+            if other != slot and len(driver.slots[other].ids) < len(prompts[other]) + 8:
+                driver.decode(other)
+        driver.step()
+    for _ in range(7):
+        for slot, held in driver.slots.items():
+            if len(held.ids) < len(prompts[slot]) + 8:
+                driver.decode(slot)
+        driver.step()
+    assert {slot: driver.slots[slot].ids[len(prompts[slot]) :] for slot in settings} == alone
+    assert alone[0] != alone[1]
+
+
+def test_a_preempted_request_draws_and_penalises_as_before(driver: Driver) -> None:
+    ids = prompt_of(1, 7)
+    sampling = with_settings(
+        temperature=1.0, seed=3, frequency=1.0, repetition=1.1, min_tokens=6, end_ids=pack_u32([5])
+    )
+    driver.attach(0, ids, sampling)
+    whole = driver.generate(0, 9)
+    driver.detach(0)
+    driver.attach(5, ids + whole[:5], sampling, prompt_len=len(ids))
+    assert driver.generate(5, 4) == whole[5:]
+
+
+def test_a_failed_step_leaves_the_state_sound(
+    backend: TorchBackend, driver: Driver, whole: WholePass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, other = prompt_of(1, 8), prompt_of(2, 6)
+    driver.attach(0, ids)
+    driver.attach(1, other)
+    driver.prefill(0)
+    driver.prefill(1)
+    driver.step()
+
+    def exhausted(*_: object) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend.model, "forward", exhausted)
+        driver.decode(0)
+        with pytest.raises(StepError, match="ran out of memory"):
+            driver.launch()
+    driver.decode(0)  # the router had sent this plan already
+    driver.decode(1)
+    driver.step()
+    driver.detach(0, free=True)
+    driver.attach(0, ids)
+    driver.decode(1)
+    assert driver.generate(0, 4) == whole.greedy(ids, 4)
+    assert driver.slots[1].ids == other + whole.greedy(other, 3)
+
+
+def test_another_error_is_not_hidden(backend: TorchBackend, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(backend.model, "forward", broken)
+    driver.attach(0, prompt_of(1, 8))
+    driver.prefill(0)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        driver.launch()
+
+
+def test_the_worst_step_runs(backend: TorchBackend) -> None:
+    backend.open(worst_capacity(backend.capacity, 64))
+    outcome = backend.launch(worst_plan(backend.capacity, 64)).outcome()
+    assert outcome.rows.size == backend.capacity.slots == len(outcome.extras)
+    assert all(len(extra.prompt_logprobs) == 7 for extra in outcome.extras)

@@ -55,7 +55,7 @@ class Rank:
         self._backend, self._plans, self._control = backend, plans, control
         self._rank, self._world, self._progress = rank, world, progress
         self._launched: deque[Launched] = deque()
-        self._next_step = 0
+        self._next_step: int | None = None  # the first plan says where the router begins to count
         self._free_at = 0.0
         self._poller = Poller()
         self._poller.add(plans)
@@ -108,9 +108,9 @@ class Rank:
         return isinstance(message, Stop)
 
     def _launch(self, message: StepPlan) -> None:
-        if message.step != self._next_step:
+        if self._next_step not in (None, message.step):
             raise PlanError(f"step {message.step} came where step {self._next_step} was due")
-        self._next_step += 1
+        self._next_step = message.step + 1
         began = time.perf_counter()
         plan = read_plan(message, self._backend.capacity)
         try:

@@ -70,7 +70,8 @@ class TorchBackend(ModelBackend):
             context=config.context(options.context or None),
         )
         room = self._measure(options, draft)
-        clock.done("kernels", "a step of the largest size" if options.device == "cuda" else "")
+        if options.device == "cuda":
+            clock.done("kernels", "a step of the largest size")
         layers, heads, head_dim = self.model.kv_shape()
         page_bytes = KvCache.page_bytes(layers, draft.page_size, heads, head_dim, self.dtype)
         pages, detail = cache_pages(options, room, page_bytes, draft.page_size, draft.context)

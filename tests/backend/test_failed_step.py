@@ -1,0 +1,107 @@
+"""What the main loop says when a step fails."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from helpers.plan_driver import Driver
+from lightllm_rs.backend.base import LaunchedStep
+from lightllm_rs.backend.errors import StepError
+from lightllm_rs.backend.mock import MockBackend
+from lightllm_rs.backend.mock_tokens import mock_text
+from lightllm_rs.backend.options import Capacity
+from lightllm_rs.backend.plan import Plan
+from lightllm_rs.backend.pulse import Progress
+from lightllm_rs.backend.rank import Rank
+from lightllm_rs.messages.frames import encode, unpack_u32
+from lightllm_rs.messages.sockets import Dealer, Hub, endpoint
+from lightllm_rs.messages.steps import RankStop, StepFailed, StepResult, rank_decoder
+
+PROMPT = [3, 1, 4, 1, 5]
+
+
+class FailsOnce(MockBackend):
+    """A mock whose step 1 does not work."""
+
+    def launch(self, plan: Plan) -> LaunchedStep:
+        launched = super().launch(plan)
+        if plan.step == 1:
+            raise StepError("no memory")
+        return launched
+
+
+def opened() -> FailsOnce:
+    backend = FailsOnce()
+    backend.open(Capacity(16, 4, 4, 384, 64))
+    return backend
+
+
+class Ends:
+    """Sockets of both sides and the rank's thread."""
+
+    def __init__(self, run_dir: Path, world: int) -> None:
+        self.plans, self.control = Hub(endpoint(run_dir, "plans-0")), Hub(endpoint(run_dir, "control"))
+        self.dealers = [
+            Dealer(endpoint(run_dir, "plans-0"), "rank-0"),
+            Dealer(endpoint(run_dir, "control"), "backend-0"),
+        ]
+        self.rank = Rank(opened(), *self.dealers, 0, world, Progress())
+
+    def close(self) -> None:
+        for socket in (self.plans, self.control, *self.dealers):
+            socket.close()
+
+
+def plans(ends: Ends) -> None:
+    driver = Driver(opened())
+    driver.attach(0, PROMPT)
+    driver.prefill(0)
+    ends.plans.send(b"rank-0", encode(driver.message()[0]))
+    for _ in range(2):
+        driver.decode(0)
+        ends.plans.send(b"rank-0", encode(driver.message()[0]))
+    ends.plans.send(b"rank-0", encode(RankStop()))
+
+
+def test_one_failed_step_is_told_and_the_rank_lives_on(tmp_path: Path) -> None:
+    ends = Ends(tmp_path, world=1)
+    ends.rank.hello()
+    assert ends.plans.receive(5000) is not None
+    plans(ends)
+    ends.rank.run()
+    answers = [rank_decoder.decode(received[1]) for _ in range(3) if (received := ends.plans.receive(5000))]
+    assert [(type(answer), answer.step) for answer in answers] == [(StepResult, 0), (StepFailed, 1), (StepResult, 2)]
+    assert answers[1].message == "no memory"
+    assert unpack_u32(answers[0].tokens).tolist() == mock_text(PROMPT, 1, 384)
+    ends.close()
+
+
+def test_in_a_group_it_ends_the_rank(tmp_path: Path) -> None:
+    ends = Ends(tmp_path, world=2)
+    ends.rank.hello()
+    assert ends.plans.receive(5000) is not None
+    plans(ends)
+    with pytest.raises(StepError):
+        ends.rank.run()
+    ends.close()
+
+
+def test_the_rank_does_not_spin_while_it_has_nothing_to_do(tmp_path: Path) -> None:
+    import time
+
+    ends = Ends(tmp_path, world=1)
+    thread = threading.Thread(target=ends.rank.run)
+    thread.start()
+    used = time.process_time()
+    time.sleep(0.5)
+    used = time.process_time() - used
+    ends.rank.hello()
+    assert ends.plans.receive(5000) is not None
+    ends.plans.send(b"rank-0", encode(RankStop()))
+    thread.join(5)
+    assert not thread.is_alive()
+    assert used < 0.25
+    ends.close()
