@@ -1,6 +1,8 @@
 //! Single behaviours, one by one.
 
-use lightllm_router::{Finish, Request, RequestId, SchedulerConfig, SlotId};
+use lightllm_router::{
+    Finish, Request, RequestId, RowResult, Scheduler, SchedulerConfig, SlotId, StepPlan, StepResult,
+};
 
 use crate::backend::{Fault, ideal};
 use crate::driver::{Driver, State};
@@ -34,6 +36,13 @@ fn alternating(length: u32) -> Vec<u32> {
 fn rows(driver: &Driver) -> Vec<(u64, u32, u32, bool)> {
     let plan = driver.plans.back().expect("there is a plan");
     plan.rows.iter().map(|row| (row.request.0, row.start, row.tokens, row.from_last)).collect()
+}
+
+/// One step after the other until something is so.
+fn step_until(driver: &mut Driver, condition: impl Fn(&Driver) -> bool) {
+    while !condition(driver) {
+        assert!(driver.schedule() && driver.answer(GOOD), "it ended before");
+    }
 }
 
 #[test]
@@ -152,20 +161,29 @@ fn a_slot_is_detached_and_attached_again_in_one_plan() {
     driver.finish(2);
 }
 
+/// A request is aborted while its row has no result, and another takes its id and its slot.
+fn with_an_id_used_again() -> (Scheduler, StepPlan) {
+    let mut scheduler = Scheduler::new(config()).expect("valid");
+    scheduler.add(request(alternating(9), 50), 0).expect("room");
+    let old = scheduler.schedule(0).expect("the first is attached");
+    assert!(scheduler.abort(RequestId(0)));
+    scheduler.add(request(alternating(3), 2), 0).expect("the first has ended");
+    let new = scheduler.schedule(0).expect("the second is attached");
+    assert_eq!(new.rows[0].slot, old.rows[0].slot);
+    (scheduler, old)
+}
+
 #[test]
-fn an_id_may_be_used_again_while_old_rows_have_no_result() {
-    let mut driver = Driver::new(config());
-    let id = driver.add(request(alternating(9), 50)).expect("room");
-    driver.schedule();
-    driver.abort(id);
-    let again = Request::new(id, alternating(3), 2);
-    driver.scheduler.add(again, 0).expect("the first has ended");
-    driver.scheduler.schedule(0).expect("the second is attached");
-    let old = driver.plans[0].step;
-    let stale = lightllm_router::RowResult { row: 0, tokens: vec![1], failed: None };
-    let outputs = driver.scheduler.update(lightllm_router::StepResult { step: old, rows: vec![stale] }, 0);
-    assert_eq!(outputs, Ok(vec![]), "the old row is not the new request's");
-    driver.scheduler.check_invariants();
+fn an_old_row_is_not_that_of_a_new_request_with_the_same_id() {
+    let (mut scheduler, old) = with_an_id_used_again();
+    let rows = vec![RowResult { row: 0, tokens: vec![1], failed: None }];
+    assert_eq!(scheduler.update(StepResult { step: old.step, rows }, 0), Ok(vec![]));
+    scheduler.check_invariants();
+
+    let (mut scheduler, old) = with_an_id_used_again();
+    assert_eq!(scheduler.fail_step(old.step), []);
+    assert!(scheduler.contains(RequestId(0)));
+    scheduler.check_invariants();
 }
 
 #[test]
@@ -174,16 +192,13 @@ fn the_last_admitted_makes_room_and_its_late_token_counts() {
     let mut driver = Driver::new(pages);
     let first = driver.add(request(vec![0; 5], 10)).expect("room");
     let second = driver.add(request(vec![1; 5], 10)).expect("room");
-    let mut late = 0;
-    while driver.scheduler.stats().totals.preemptions == 0 {
-        late = driver.requests[&second].outputs.len();
-        while driver.plans.len() < 2 && driver.schedule() {}
-        if driver.scheduler.stats().totals.preemptions == 0 {
+    while driver.schedule() && driver.scheduler.stats().totals.preemptions == 0 {
+        if driver.plans.len() == 2 {
             driver.answer(GOOD);
         }
     }
     assert_eq!(driver.scheduler.stats().queued, 1);
-    assert_eq!(driver.requests[&second].outputs.len(), late);
+    let late = driver.requests[&second].outputs.len();
     assert!(driver.plans[0].rows.iter().any(|row| row.request == second), "a row of it has no result");
     driver.answer(GOOD);
     assert_eq!(driver.requests[&second].outputs.len(), late + 1, "a token of a preempted request is a token");
@@ -199,15 +214,9 @@ fn a_preempted_request_comes_before_those_that_wait() {
     driver.add(request(vec![0; 5], 10));
     let second = driver.add(request(vec![1; 5], 10)).expect("room");
     let third = driver.add(request(vec![1; 1], 1)).expect("room");
-    while driver.scheduler.stats().totals.preemptions == 0 {
-        driver.schedule();
-        driver.answer(GOOD);
-    }
+    step_until(&mut driver, |driver| driver.scheduler.stats().totals.preemptions > 0);
     assert_eq!(driver.requests[&third].attachments, 0, "the third waits");
-    while driver.requests[&third].attachments == 0 {
-        driver.schedule();
-        driver.answer(GOOD);
-    }
+    step_until(&mut driver, |driver| driver.requests[&third].attachments > 0);
     assert_eq!(driver.requests[&second].attachments, 2, "it came to run again before the third, or with it");
     driver.finish(1);
 }
