@@ -113,7 +113,7 @@ class StepPlan(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="plan
     """One step.
 
     Attributes:
-        step: counts up by one from 0.
+        step: counts up by one, from wherever the router begins.
         detach: u32 words; slots whose requests are gone.
         attach: slots that get a request.
         copies: u32 words [n, 2]; page from, page to.
