@@ -83,14 +83,17 @@ class ModelRunner:
     def tensor(self, values: list[int], dtype: torch.dtype) -> Tensor:
         return torch.tensor(values, dtype=dtype, device=self.device)
 
-    def greedy(self, prompt: list[int], tokens: int, end_ids: tuple[int, ...] = ()) -> list[int]:
-        """The greedy continuation of `prompt`, at most `tokens` long, an end token included."""
-        sequence = Sequence(list(prompt))
-        logits = self.step([], [(sequence, len(prompt))])
-        for _ in range(tokens):
-            sequence.ids.append(int(logits[-1].argmax()))
-            if sequence.ids[-1] in end_ids or len(sequence.ids) == len(prompt) + tokens:
+    def greedy(self, prompts: list[list[int]], tokens: int, end_ids: tuple[int, ...] = ()) -> list[list[int]]:
+        """The greedy continuation of each prompt, at most `tokens` long, an end token included; all in one batch."""
+        sequences = [Sequence(list(prompt)) for prompt in prompts]
+        running = sequences
+        for step in range(tokens):
+            logits = self.step(running) if step else self.step([], [(one, len(one.ids)) for one in sequences])
+            for sequence, row in zip(running, logits, strict=True):
+                sequence.ids.append(int(row.argmax()))
+            running = [sequence for sequence in running if sequence.ids[-1] not in end_ids]
+            if not running:
                 break
-            logits = self.step([sequence])
-        self.free.extend(sequence.pages)
-        return sequence.ids[len(prompt) :]
+        for sequence in sequences:
+            self.free.extend(sequence.pages)
+        return [sequence.ids[len(prompt) :] for sequence, prompt in zip(sequences, prompts, strict=True)]

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 from transformers.utils import logging
 
-from helpers.model_runner import ModelRunner
+from helpers.model_runner import ModelRunner, Sequence
 from lightllm_rs.checkpoint import Checkpoint, locate
 from lightllm_rs.models import load_model
 
@@ -42,7 +42,7 @@ def checkpoint() -> Checkpoint:
 @pytest.fixture(scope="module")
 def runner(checkpoint: Checkpoint) -> ModelRunner:
     model = load_model(checkpoint, dtype=torch.float32, device=torch.device("cpu"))
-    return ModelRunner(model, pages=64, page_size=16, dtype=torch.float32, device="cpu")
+    return ModelRunner(model, pages=128, page_size=16, dtype=torch.float32, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -71,29 +71,30 @@ def test_greedy_text_equals_transformers(
     checkpoint: Checkpoint,
     reference: tuple[PreTrainedModel, PreTrainedTokenizerBase],
 ) -> None:
+    """Ten prompts, half of them chats: all prefilled in one batch, then decoded together."""
     model, tokenizer = reference
     end_ids = checkpoint.config().end_ids
+    prompts = []
     for index, prompt in enumerate(PROMPTS):
         if index % 2:
-            ids = tokenizer(prompt)["input_ids"]
+            prompts.append(tokenizer(prompt)["input_ids"])
         else:
             chat = [{"role": "user", "content": prompt}]
-            ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"]
-        found = runner.greedy(ids, TOKENS, end_ids)
+            prompts.append(tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"])
+    found = runner.greedy(prompts, TOKENS, end_ids)
+    for prompt, ids, ours in zip(PROMPTS, prompts, found, strict=True):
         with torch.inference_mode():
             # One pass over our text: each of our tokens must be the reference's first choice at its place.
-            logits = model(torch.tensor([[*ids, *found]])).logits[0, len(ids) - 1 : -1]
+            logits = model(torch.tensor([[*ids, *ours]])).logits[0, len(ids) - 1 : -1]
         best = logits.max(-1).values
-        chosen = logits.gather(-1, torch.tensor(found)[:, None]).squeeze(-1)
-        assert ((best - chosen) < TIE).all(), (prompt, tokenizer.decode(found))
-        assert len(found) == TOKENS or found[-1] in end_ids
+        chosen = logits.gather(-1, torch.tensor(ours)[:, None]).squeeze(-1)
+        assert ((best - chosen) < TIE).all(), (prompt, tokenizer.decode(ours))
+        assert len(ours) == TOKENS or ours[-1] in end_ids
 
 
 def test_logits_are_close_to_transformers(
     runner: ModelRunner, reference: tuple[PreTrainedModel, PreTrainedTokenizerBase]
 ) -> None:
-    from helpers.model_runner import Sequence
-
     model, tokenizer = reference
     ids = tokenizer(" ".join(PROMPTS))["input_ids"]
     sequence = Sequence(ids)
