@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from lightllm_rs.http.body import ClientGone
 from lightllm_rs.http.call import Call
 from lightllm_rs.http.choice import Choice
-from lightllm_rs.http.errors import unavailable
+from lightllm_rs.http.errors import ApiError, unavailable
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,10 @@ class EventStream(Response):
         call.service.streams.add(self)
         try:
             async with _running(receive, call):
+                try:
+                    call.submit()
+                except ApiError as error:  # the engine went down since the route looked
+                    call.fail(error)
                 await self._run(send)
         finally:
             call.service.streams.discard(self)

@@ -83,7 +83,7 @@ class GenerateRequest(Body):
     }
 
     inputs: Inputs
-    parameters: NativeParameters = NativeParameters()
+    parameters: NativeParameters = Field(default_factory=lambda: NativeParameters.model_validate({}))
 
 
 class TokensRequest(Body):
