@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from .cpu import paged_decode_attention_cpu
@@ -17,16 +19,18 @@ def paged_decode_attention(
     lengths: Tensor,
     scale: float,
     out: Tensor | None = None,
+    shared: dict[str, Any] | None = None,
 ) -> Tensor:
     """softmax(scale * q K^T) V over the first `lengths` tokens of each row: [rows, heads, head_dim] in q's dtype.
 
     q: [rows, heads, head_dim]. k_cache, v_cache: [pages, page_size, kv_heads, head_dim], where the new token's key and
     value already are. page_table: int32 [rows, width], entries past a row's last page are never read. lengths: int32
     [rows], the new token included; a row of length 0 gives zeros. Query head h reads kv head h // (heads / kv_heads).
+    shared: a dict that lives as long as the step; the CPU path keeps there what is the same in every layer.
     On CUDA nothing is read back to the host, and the grid depends on shapes alone: the call can be captured in a graph.
     """
     if q.is_cuda:
         from .kernel import paged_decode_attention_triton
 
         return paged_decode_attention_triton(q, k_cache, v_cache, page_table, lengths, scale, out)
-    return paged_decode_attention_cpu(q, k_cache, v_cache, page_table, lengths, scale, out)
+    return paged_decode_attention_cpu(q, k_cache, v_cache, page_table, lengths, scale, out, shared)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .reference import silu_mul_reference
+from .cpu import silu_mul_cpu
 
 __all__ = ["silu_mul"]
 
@@ -15,4 +15,4 @@ def silu_mul(gate_up: Tensor) -> Tensor:
         from .kernel import silu_mul_triton
 
         return silu_mul_triton(gate_up)
-    return silu_mul_reference(gate_up)
+    return silu_mul_cpu(gate_up)

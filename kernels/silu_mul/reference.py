@@ -1,4 +1,4 @@
-"""silu(gate) * up in plain torch; also the CPU path."""
+"""silu(gate) * up in plain torch, float32 inside."""
 
 from __future__ import annotations
 

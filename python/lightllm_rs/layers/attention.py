@@ -64,7 +64,14 @@ class Attention(Layer):
             assert batch.decode_page_table is not None, "decode rows have a page table"
             assert batch.decode_lengths is not None, "decode rows have lengths"
             paged_decode_attention(
-                q[:decodes], keys, values, batch.decode_page_table, batch.decode_lengths, self.scale, mixed[:decodes]
+                q[:decodes],
+                keys,
+                values,
+                batch.decode_page_table,
+                batch.decode_lengths,
+                self.scale,
+                mixed[:decodes],
+                batch.shared,
             )
         if decodes < q.shape[0]:
             assert batch.prefill_page_table is not None, "prefill rows have a page table"

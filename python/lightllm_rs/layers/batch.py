@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -20,6 +21,7 @@ class Batch:
     max_prefill_tokens: new tokens of the longest prefill row, 0 without.
     output_rows: int64 [O], the tokens whose hidden states go to the head.
     Without decode (prefill) rows their tensors may be None.
+    shared: what the layers work out once a step; empty at first. A batch is used for one forward pass.
     """
 
     token_ids: Tensor
@@ -33,3 +35,4 @@ class Batch:
     prefill_starts: Tensor | None = None
     prefill_lengths: Tensor | None = None
     max_prefill_tokens: int = 0
+    shared: dict[str, Any] = field(default_factory=dict)
