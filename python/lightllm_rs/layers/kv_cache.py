@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +24,8 @@ class KvCache:
     ) -> None:
         shape = (layers, pages, page_size, heads, head_dim)
         self.pages, self.page_size = pages, page_size
-        self.k = torch.zeros(shape, dtype=dtype, device=device)
-        self.v = torch.zeros(shape, dtype=dtype, device=device)
+        self.k = zeros(shape, dtype, torch.device(device))
+        self.v = zeros(shape, dtype, torch.device(device))
 
     def layer(self, index: int) -> tuple[Tensor, Tensor]:
         """(keys, values) of one layer."""
@@ -37,3 +40,11 @@ class KvCache:
     def page_bytes(layers: int, page_size: int, heads: int, head_dim: int, dtype: torch.dtype) -> int:
         """Bytes of one page over all layers, keys and values."""
         return 2 * layers * page_size * heads * head_dim * dtype.itemsize
+
+
+def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`torch.zeros`, except that on a CPU memory is taken only as it is written, so that a start need not wait for it."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    untouched = np.zeros(math.prod(shape), dtype=f"i{dtype.itemsize}")
+    return torch.from_numpy(untouched).view(dtype).view(shape)
