@@ -43,7 +43,7 @@ class KvCache:
 
 
 def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """`torch.zeros`, except that on a CPU memory is taken only as it is written, so that a start need not wait for it."""
+    """`torch.zeros`, but on a CPU memory is taken only as it is written, so that a start need not wait for it."""
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
     untouched = np.zeros(math.prod(shape), dtype=f"i{dtype.itemsize}")

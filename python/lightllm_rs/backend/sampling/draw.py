@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CANDIDATES = 256
-"""Most probable tokens that are looked at before a CPU sorts the whole vocabulary for top_p."""
+REACHES = (2.0, 5.0, 10.0, torch.inf)
+"""How far below the best logit a CPU looks for the tokens that top_p keeps, until it has them all."""
 
 
 def scaled_logits(logits: Tensor, temperature: Tensor) -> Tensor:
@@ -41,27 +41,28 @@ def keep_mask(scaled: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor, *, la
 
 
 def nucleus_threshold(scaled: Tensor, top_p: Tensor) -> Tensor:
-    """The smallest scaled logit [n, 1] that top_p keeps; -inf where top_p is 1."""
-    total = scaled.exp().sum(-1, keepdim=True)
-    if scaled.is_cuda or scaled.shape[-1] <= 4 * CANDIDATES:
-        return _threshold(scaled.sort(-1, descending=True).values, top_p, total)[0]
-    # A CPU is slow to sort, and nearly all of the mass is nearly always in a few tokens.
-    threshold, found = _threshold(scaled.topk(CANDIDATES).values, top_p, total)
-    wide = (~found).squeeze(-1).nonzero().squeeze(-1)
-    if wide.numel():
-        sorted_rows = scaled[wide].sort(-1, descending=True).values
-        threshold[wide] = _threshold(sorted_rows, top_p[wide], total[wide])[0]
-    return threshold
+    """The smallest scaled logit [n, 1] that top_p [n, 1] keeps; -inf where top_p is 1."""
+    wanted = top_p * scaled.exp().sum(-1, keepdim=True)
+    if scaled.is_cuda:
+        descending = scaled.sort(-1, descending=True).values
+        needed = (descending.exp().cumsum(-1) < wanted).sum(-1, keepdim=True)
+        threshold = descending.gather(-1, needed.clamp(max=descending.shape[-1] - 1))
+        return torch.where(top_p < 1, threshold, -torch.inf)
+    thresholds = [
+        _cpu_threshold(row, mass) if share < 1 else -torch.inf
+        for row, mass, share in zip(scaled, wanted.view(-1).tolist(), top_p.view(-1).tolist(), strict=True)
+    ]
+    return torch.tensor(thresholds).unsqueeze(-1)
 
 
-def _threshold(descending: Tensor, top_p: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
-    """The threshold [n, 1], and whether so many of the best tokens were enough to know it: bool [n, 1]."""
-    mass = descending.exp().cumsum(-1)
-    wanted = top_p * total
-    needed = (mass < wanted).sum(-1, keepdim=True)  # the token at this index is the last one that is needed
-    threshold = descending.gather(-1, needed.clamp(max=descending.shape[-1] - 1))
-    unbounded = top_p >= 1
-    return torch.where(unbounded, -torch.inf, threshold), unbounded | (needed < descending.shape[-1])
+def _cpu_threshold(scaled: Tensor, wanted: float) -> float:
+    """The same for one row: a CPU is slow to sort, and most of the mass is mostly in a few tokens near the best."""
+    for reach in REACHES:
+        near = scaled[scaled > -reach].sort(descending=True).values
+        needed = int(torch.searchsorted(near.exp().cumsum(-1), wanted))
+        if needed < near.shape[0]:
+            return float(near[needed])
+    return float(scaled.min())  # rounding left a little of the mass out
 
 
 def draw(scaled: Tensor, keep: Tensor | None, u: Tensor) -> Tensor:
@@ -76,8 +77,14 @@ def draw(scaled: Tensor, keep: Tensor | None, u: Tensor) -> Tensor:
     if keep is not None:
         weights = weights.masked_fill_(~keep, 0.0)
     mass = weights.cumsum(-1)
-    # A parallel sum may wobble by a rounding error, so a token without weight is never taken.
-    passed = (mass > u.unsqueeze(-1) * mass[:, -1:]) & (weights > 0)
-    first = passed.to(torch.uint8).argmax(-1, keepdim=True)
-    found = passed.gather(-1, first)
-    return torch.where(found, first, scaled.argmax(-1, keepdim=True)).squeeze(-1)
+    wanted = u.unsqueeze(-1) * mass[:, -1:]
+    best = scaled.argmax(-1, keepdim=True)  # for a share that rounding lifts to the whole
+    if scaled.is_cuda:
+        # A parallel sum may wobble by a rounding error, so a token without weight is never taken.
+        passed = (mass > wanted) & (weights > 0)
+        first = passed.to(torch.uint8).argmax(-1, keepdim=True)
+        found = passed.gather(-1, first)
+    else:
+        first = torch.searchsorted(mass, wanted, right=True)  # sums in order never fall
+        found = first < mass.shape[-1]
+    return torch.where(found, first, best).squeeze(-1)
