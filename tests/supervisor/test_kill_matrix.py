@@ -153,5 +153,6 @@ def test_drain_ends_at_its_limit(tiny_model: Path, tmp_path: Path) -> None:
         service.wait_for(lambda: stream.chunks > 0 or stream.error)
         assert service.end() == 0
         stream.thread.join(timeout=10)
-        assert stream.error
+        assert "the service is stopping" in stream.error
+        assert not any("Traceback" in line for line in service.stderr)
         service.assert_nothing_left()

@@ -192,6 +192,7 @@ class Service:
         now = time.monotonic()
         if self._state == DRAINING and now >= self._drain_deadline and self._undrained:
             log.warning("requests are still running after the drain timeout; stopping anyway")
+            self._tell_http(EngineDown("the service is stopping"))  # so that they end with an error of their own
             self._enter(ENDED)
         if now >= self._report_due:
             self._report_due = now + REPORT_SECONDS
@@ -222,7 +223,7 @@ class Service:
         elif self._state == DRAINING:
             self._drain_deadline = time.monotonic()
         elif self._state != ENDED:
-            log.info("stopping: running requests have up to %.0f s", self._settings.drain_timeout)
+            log.info("stopping: running requests have up to %g s", self._settings.drain_timeout)
             self._enter(DRAINING)
             self._listener.close()
             self._drain_deadline = time.monotonic() + self._settings.drain_timeout
