@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
-from transformers.utils import logging
 
 from helpers.model_runner import ModelRunner, Sequence
 from lightllm_rs.checkpoint import Checkpoint, locate
 from lightllm_rs.models import load_model
-
-logging.disable_progress_bar()
+from lightllm_rs.tokenizer.load import load_tokenizer
+from lightllm_rs.tokenizer.text_tokenizer import TextTokenizer
 
 PROMPTS = [
     "What is the capital of France?",
@@ -46,16 +45,34 @@ def runner(checkpoint: Checkpoint) -> ModelRunner:
 
 
 @pytest.fixture(scope="module")
-def reference(checkpoint: Checkpoint) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Loaded by transformers' own GGUF reader, dequantisation and name map (from_pretrained would want accelerate)."""
-    path = str(checkpoint.path)
-    config = AutoConfig.from_pretrained(checkpoint.path.parent, gguf_file=checkpoint.path.name)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-    tensors = load_gguf_checkpoint(path, return_tensors=True, model_to_load=model)["tensors"]
+def tokenizer(checkpoint: Checkpoint) -> TextTokenizer:
+    return load_tokenizer(checkpoint.path)
+
+
+@pytest.fixture(scope="module")
+def reference(checkpoint: Checkpoint) -> PreTrainedModel:
+    """Its weights read by transformers' own GGUF reader, dequantisation and name map.
+
+    (`from_pretrained` would want accelerate, and reads the file three times.)
+    """
+    config = LlamaConfig(
+        num_hidden_layers=30,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        vocab_size=49152,
+        max_position_embeddings=8192,
+        rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
+        tie_word_embeddings=True,
+    )
+    model = LlamaForCausalLM._from_config(config, dtype=torch.float32).eval()
+    tensors = load_gguf_checkpoint(str(checkpoint.path), return_tensors=True, model_to_load=model)["tensors"]
     missing, unexpected = model.load_state_dict(tensors, strict=False)
     assert (missing, unexpected) == (["lm_head.weight"], [])
     model.tie_weights()
-    return model, AutoTokenizer.from_pretrained(checkpoint.path.parent, gguf_file=checkpoint.path.name)
+    return model
 
 
 def test_shape_of_the_demo_model(checkpoint: Checkpoint) -> None:
@@ -69,23 +86,20 @@ def test_shape_of_the_demo_model(checkpoint: Checkpoint) -> None:
 def test_greedy_text_equals_transformers(
     runner: ModelRunner,
     checkpoint: Checkpoint,
-    reference: tuple[PreTrainedModel, PreTrainedTokenizerBase],
+    tokenizer: TextTokenizer,
+    reference: PreTrainedModel,
 ) -> None:
     """Ten prompts, half of them chats: all prefilled in one batch, then decoded together."""
-    model, tokenizer = reference
     end_ids = checkpoint.config().end_ids
     prompts = []
     for index, prompt in enumerate(PROMPTS):
-        if index % 2:
-            prompts.append(tokenizer(prompt)["input_ids"])
-        else:
-            chat = [{"role": "user", "content": prompt}]
-            prompts.append(tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"])
+        text = prompt if index % 2 else f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+        prompts.append(tokenizer.encode(text))
     found = runner.greedy(prompts, TOKENS, end_ids)
     for prompt, ids, ours in zip(PROMPTS, prompts, found, strict=True):
         with torch.inference_mode():
             # One pass over our text: each of our tokens must be the reference's first choice at its place.
-            logits = model(torch.tensor([[*ids, *ours]])).logits[0, len(ids) - 1 : -1]
+            logits = reference(torch.tensor([[*ids, *ours]])).logits[0, len(ids) - 1 : -1]
         best = logits.max(-1).values
         chosen = logits.gather(-1, torch.tensor(ours)[:, None]).squeeze(-1)
         assert ((best - chosen) < TIE).all(), (prompt, tokenizer.decode(ours))
@@ -93,13 +107,12 @@ def test_greedy_text_equals_transformers(
 
 
 def test_logits_are_close_to_transformers(
-    runner: ModelRunner, reference: tuple[PreTrainedModel, PreTrainedTokenizerBase]
+    runner: ModelRunner, tokenizer: TextTokenizer, reference: PreTrainedModel
 ) -> None:
-    model, tokenizer = reference
-    ids = tokenizer(" ".join(PROMPTS))["input_ids"]
+    ids = tokenizer.encode(" ".join(PROMPTS))
     sequence = Sequence(ids)
     found = runner.step([], [(sequence, len(ids))], every=True)
     with torch.inference_mode():
-        expected = model(torch.tensor([ids])).logits[0]
+        expected = reference(torch.tensor([ids])).logits[0]
     runner.free.extend(sequence.pages)
     assert ((found - expected).abs().max() / expected.abs().max()).item() < 1e-4
