@@ -18,14 +18,13 @@ pub struct Load {
     pub available_pages: usize,
     /// Pages of the whole pool.
     pub total_pages: usize,
-    /// Requests that run.
+    /// Requests that run, one at least.
     pub running: usize,
 }
 
-/// Decides who may run. Slots, step budget and `new_pages <= available_pages` are the scheduler's business; a policy
-/// says how much room running requests need for their output.
-///
-/// A policy must admit a candidate that fits while nothing runs: else it would wait for ever.
+/// Decides who may run beside others. Slots, step budget and `new_pages <= available_pages` are the scheduler's
+/// business; a policy says how much room running requests need for their output. It isn't asked while nothing runs:
+/// then the head of the queue is admitted.
 pub trait AdmissionPolicy: fmt::Debug + Send {
     /// Whether the candidate may run now.
     fn admits(&mut self, candidate: &Candidate, load: &Load) -> bool;
@@ -41,9 +40,6 @@ pub struct Headroom {
 
 impl AdmissionPolicy for Headroom {
     fn admits(&mut self, candidate: &Candidate, load: &Load) -> bool {
-        if load.running == 0 {
-            return true;
-        }
         let headroom = load.running.max(self.watermark_pages);
         candidate.new_pages + headroom <= load.available_pages
     }
@@ -60,7 +56,6 @@ mod tests {
             let candidate = Candidate { new_pages, remaining_tokens: 1 };
             policy.admits(&candidate, &Load { available_pages: 10, total_pages: 20, running })
         };
-        assert!(admits(10, 0), "alone it may take all");
         assert!(admits(7, 1) && !admits(8, 1), "the watermark");
         assert!(admits(5, 5) && !admits(6, 5), "one page each");
     }

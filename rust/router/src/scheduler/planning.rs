@@ -129,7 +129,11 @@ impl Scheduler {
             total_pages: self.memory.total_pages(),
             running: self.running.len(),
         };
-        if candidate.new_pages > load.available_pages || !self.policy.admits(&candidate, &load) {
+        let fits = candidate.new_pages <= load.available_pages;
+        if self.running.is_empty() {
+            // No policy can keep the server idle; and `add` refused what would not fit alone.
+            assert!(fits, "{candidate:?} does not fit into an idle server: {load:?}");
+        } else if !fits || !self.policy.admits(&candidate, &load) {
             return None;
         }
         let mut sequence = self.queue.pop().expect("the head was just seen");

@@ -53,20 +53,24 @@ fn operation(faults: bool) -> impl Strategy<Value = Operation> {
     ]
 }
 
+/// Half of them have pages for about one long request, so that running ones are preempted often.
 fn config() -> impl Strategy<Value = SchedulerConfig> {
     let sizes = (4u32..24, 1u32..5, 1u32..6, 0u32..12, 1u32..9, 0u32..4);
-    (sizes, prop::bool::weighted(0.85)).prop_map(
-        |((pages, page_size, slots, more_tokens, prefill_chunk, watermark_pages), prefix_cache)| SchedulerConfig {
-            pages,
-            page_size,
-            slots,
-            context: 40,
-            step_tokens: slots + more_tokens,
-            prefill_chunk,
-            queue_requests: 8,
-            queue_tokens: 90,
-            prefix_cache,
-            watermark_pages,
+    (sizes, any::<bool>(), prop::bool::weighted(0.85)).prop_map(
+        |((pages, page_size, slots, more_tokens, prefill_chunk, watermark_pages), tight, prefix_cache)| {
+            let context = 40;
+            SchedulerConfig {
+                pages: if tight { context / page_size + pages % 4 } else { pages },
+                page_size,
+                slots: if tight { slots + 2 } else { slots },
+                context,
+                step_tokens: slots + 2 + more_tokens,
+                prefill_chunk,
+                queue_requests: 8,
+                queue_tokens: 90,
+                prefix_cache,
+                watermark_pages,
+            }
         },
     )
 }
