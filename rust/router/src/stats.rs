@@ -7,6 +7,8 @@ pub struct Stats {
     pub running: usize,
     /// Requests that wait, preempted ones included.
     pub queued: usize,
+    /// Those of them that ran before: preempted ones.
+    pub paused: usize,
     /// Prompt tokens of those that wait.
     pub queued_tokens: u64,
     /// Pages of the pool.

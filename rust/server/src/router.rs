@@ -178,6 +178,7 @@ impl<'a> Router<'a> {
             let encoded = self.clock.now();
             self.telemetry.observe(telemetry::PLAN, seconds(planned - begin));
             self.telemetry.observe(telemetry::ENCODE, seconds(encoded - planned));
+            self.telemetry.admitted(plan.attach.len());
             for (rank, identity) in self.ranks.identities().enumerate() {
                 if !send_to(&self.sockets.plans, identity, &frame)? {
                     return Err(Error::Rank { rank: rank as u32, what: "is gone".to_owned() });

@@ -11,6 +11,7 @@ pub struct Telemetry {
     observations: Vec<(&'static str, &'static str, Vec<f64>)>,
     rejections: Vec<(&'static str, u64)>,
     bad_frames: u64,
+    admitted: usize,
     last: Totals,
     last_at: u64,
 }
@@ -38,6 +39,7 @@ impl Telemetry {
             observations: histograms.into_iter().map(|(name, label)| (name, label, Vec::new())).collect(),
             rejections: Vec::new(),
             bad_frames: 0,
+            admitted: 0,
             last: Totals::default(),
             last_at: 0,
         }
@@ -48,6 +50,13 @@ impl Telemetry {
         self.observations[histogram].2.push(seconds);
         if histogram == QUEUE {
             self.observations[QUEUE_VLLM].2.push(seconds);
+        }
+    }
+
+    /// Requests that the latest plan with any admitted.
+    pub fn admitted(&mut self, requests: usize) {
+        if requests > 0 {
+            self.admitted = requests;
         }
     }
 
@@ -89,6 +98,8 @@ impl Telemetry {
             ("num_running_reqs", stats.running as f64),
             ("queue_size", stats.queued as f64),
             ("batch_current_size", stats.running as f64),
+            ("batch_next_size", self.admitted as f64),
+            ("batch_pause_size", stats.paused as f64),
             ("batch_current_max_tokens", held * page_size),
             ("cache_length", cached * page_size),
             ("cache_ratio", cached / total),

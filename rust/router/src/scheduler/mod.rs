@@ -173,6 +173,7 @@ impl Scheduler {
         Stats {
             running: self.running.len(),
             queued: self.queue.len(),
+            paused: self.queue.iter().filter(|sequence| sequence.was_admitted).count(),
             queued_tokens: self.queue.prompt_tokens(),
             total_pages: memory.total_pages(),
             free_pages: memory.free_pages(),
