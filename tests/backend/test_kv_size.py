@@ -29,6 +29,7 @@ def test_a_cpu_gives_sixteen_contexts_or_a_quarter() -> None:
     assert cache_pages(options(device="cpu"), roomy, PAGE, 16, 4096)[0] == 16 * 4096 // 16
     tight = Room(free=9 * GIB, total=9 * GIB, working=GIB)
     assert cache_pages(options(device="cpu"), tight, PAGE, 16, 4096)[0] == 2 * GIB // PAGE
+    assert cache_pages(options(device="cpu"), tight, PAGE, 16, 65536)[0] == 65536 // 16
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

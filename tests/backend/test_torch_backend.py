@@ -11,6 +11,7 @@ from helpers.plan_driver import Driver, with_settings
 from helpers.tiny_models import make_tiny_model
 from helpers.whole_pass import WholePass, prompt_of
 from lightllm_rs.backend.errors import StepError
+from lightllm_rs.backend.graphs import batch_sizes
 from lightllm_rs.backend.options import BackendOptions, Capacity
 from lightllm_rs.backend.torch_backend import TorchBackend
 from lightllm_rs.backend.worst_step import worst_capacity, worst_plan
@@ -21,18 +22,36 @@ OPTIONS = {"kv_cache_tokens": 4096, "page_size": 4, "slots": 8, "threads": 2}
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> TorchBackend:
-    model = make_tiny_model(tmp_path_factory.mktemp("model"))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+KINDS = ["cpu", *(pytest.param(kind, marks=pytest.mark.gpu) for kind in ("eager", "graphs"))]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def loaded(folder: Path, request: pytest.FixtureRequest) -> tuple[TorchBackend, bool]:
+    """The loaded model on a CPU, on a GPU, and on a GPU with captured graphs, always in float32."""
+    graphs = request.param == "graphs"
+    if request.param == "cpu":
+        options = BackendOptions(str(folder), **OPTIONS)
+    elif torch.cuda.is_available():
+        options = BackendOptions(str(folder), **OPTIONS, device="cuda", dtype="float32", eager=True)
+    else:
+        pytest.skip("no CUDA device")
     backend = TorchBackend()
-    backend.init_model(BackendOptions(str(model), **OPTIONS), lambda *_: None)
-    return backend
+    backend.init_model(options, lambda *_: None)
+    return backend, graphs
 
 
 @pytest.fixture
-def backend(loaded: TorchBackend) -> TorchBackend:
-    """The loaded model with an empty cache."""
-    loaded.open(CAPACITY)
-    return loaded
+def backend(loaded: tuple[TorchBackend, bool]) -> TorchBackend:
+    """The same with an empty cache."""
+    backend, graphs = loaded
+    backend.open(CAPACITY)
+    if graphs:
+        backend.capture()
+    return backend
 
 
 @pytest.fixture
@@ -41,17 +60,22 @@ def driver(backend: TorchBackend) -> Driver:
 
 
 @pytest.fixture(scope="module")
-def whole(loaded: TorchBackend) -> WholePass:
-    return WholePass(loaded)
+def whole(loaded: tuple[TorchBackend, bool]) -> WholePass:
+    return WholePass(loaded[0])
 
 
-def test_capacity(tmp_path: Path) -> None:
+def test_capacity(folder: Path) -> None:
     backend = TorchBackend()
     phases = []
-    model = make_tiny_model(tmp_path)
-    capacity = backend.init_model(BackendOptions(str(model), **OPTIONS), lambda *phase: phases.append(phase))
+    capacity = backend.init_model(BackendOptions(str(folder), **OPTIONS), lambda *phase: phases.append(phase))
     assert capacity == backend.capacity == CAPACITY
     assert [name for name, _, _ in phases] == ["device", "weights", "kv cache"]
+
+
+def test_sizes_of_captured_batches() -> None:
+    assert batch_sizes(1) == [1]
+    assert batch_sizes(20) == [1, 2, 4, 8, 16, 20]
+    assert batch_sizes(300)[-3:] == [256, 288, 300]
 
 
 def test_one_request(driver: Driver, whole: WholePass) -> None:
@@ -234,6 +258,7 @@ def test_a_failed_step_leaves_the_state_sound(
 
     with monkeypatch.context() as patch:
         patch.setattr(backend.model, "forward", exhausted)
+        patch.setattr(backend, "graphs", None)
         driver.decode(0)
         with pytest.raises(StepError, match="ran out of memory"):
             driver.launch()

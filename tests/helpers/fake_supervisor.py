@@ -24,8 +24,8 @@ START_SECONDS = 120.0
 class FakeSupervisor:
     """Starts ranks and plays supervisor and router for them. A context manager that leaves no process behind."""
 
-    def __init__(self, run_dir: Path, model: Path, **settings: Any) -> None:
-        self.run_dir, self.model = run_dir, model
+    def __init__(self, run_dir: Path, model: Path, device: str = "cpu", **settings: Any) -> None:
+        self.run_dir, self.model, self.device = run_dir, model, device
         self.settings = ServeSettings(**settings)
         self.control = Hub(endpoint(run_dir, "control"))
         self.plans = Hub(endpoint(run_dir, "plans-0"))
@@ -49,7 +49,7 @@ class FakeSupervisor:
             settings=self.settings,
             model_path=str(self.model),
             model_name="tiny",
-            device="cpu",
+            device=self.device,
             supervisor=os.getpid(),
             index=rank,
             rank=rank,

@@ -55,7 +55,7 @@ class DecodeGraphs:
         slots, positions = self._slots[:size], self._positions[:size]
         model(decode_batch_of(slots, positions, self._state), kv)  # compiles kernels, which a capture must not
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             hidden: Tensor = model(decode_batch_of(slots, positions, self._state), kv)
         return graph, hidden
 

@@ -8,7 +8,7 @@ from lightllm_rs.backend.errors import BackendError
 from lightllm_rs.backend.options import BackendOptions
 
 CPU_CONTEXTS = 16
-"""A CPU's cache holds so many requests of full length, if a quarter of the free memory allows it."""
+"""A CPU's cache holds so many requests of full length, or fewer in CPU_SHARE of the free memory, but at least one."""
 
 CPU_SHARE = 0.25
 
@@ -38,8 +38,8 @@ def cache_pages(options: BackendOptions, room: Room, page_bytes: int, page_size:
         budget = room.free - room.working
         total = f"{gib(room.free)} free - {gib(room.working)} for a step"
         if not options.kv_cache_tokens:
-            budget = min(int(budget * CPU_SHARE), pages_for(context * CPU_CONTEXTS, page_size) * page_bytes)
-            total = f"at most {CPU_SHARE:.0%} of ({total})"
+            one = pages_for(context, page_size) * page_bytes
+            budget = min(budget, max(one, min(int(budget * CPU_SHARE), CPU_CONTEXTS * one)))
     fitting = max(0, budget) // page_bytes
     needed = pages_for(options.kv_cache_tokens or context, page_size)
     if fitting < needed or needed < pages_for(context, page_size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 from lightllm_rs.backend.base import ModelBackend
@@ -63,6 +64,8 @@ def run(child: Child) -> None:
         backend.init_model(options_of(start), child.phase)
     except BackendError as error:
         raise StartError(str(error)) from None
+    gc.collect()
+    gc.freeze()  # what is there now stays; a collection in a step shall not walk through it
     plans = Dealer(child.endpoint(f"plans-{start.epoch}"), f"rank-{start.rank}")
     rank = Rank(backend, plans, control, start.rank, start.settings.tp, progress)
     with Pulse(start, progress):

@@ -78,8 +78,7 @@ class TorchBackend(ModelBackend):
         self.open(replace(draft, pages=pages))
         clock.done("kv cache", detail)
         if self.device.type == "cuda" and not options.eager:
-            self.graphs = DecodeGraphs(self.model, self.kv, self.state)
-            clock.done("graphs", f"{len(self.graphs.sizes)} batch sizes")
+            clock.done("graphs", f"{self.capture()} batch sizes")
         return self.capacity
 
     def load(self, options: BackendOptions) -> None:
@@ -94,13 +93,19 @@ class TorchBackend(ModelBackend):
             raise BackendError("the weights do not fit the GPU's memory: raise --tp or use a smaller model") from None
 
     def open(self, capacity: Capacity) -> None:
-        """Makes the KV cache and the slots."""
+        """Makes the KV cache and the slots. Graphs of those before are gone."""
+        self.graphs = None
         self.capacity = capacity
         self.slots = SlotTable(capacity)
         # The page after the last belongs to padding rows.
         layers, heads, head_dim = self.model.kv_shape()
         self.kv = KvCache(layers, capacity.pages + 1, capacity.page_size, heads, head_dim, self.dtype, self.device)
         self.state = DeviceState(capacity, self.device)
+
+    def capture(self) -> int:
+        """Captures the decode steps of the present cache and slots; says for how many batch sizes."""
+        self.graphs = DecodeGraphs(self.model, self.kv, self.state)
+        return len(self.graphs.sizes)
 
     def _measure(self, options: BackendOptions, draft: Capacity) -> Room:
         """Memory for the KV cache and for steps. On a GPU by running the worst step, which compiles kernels too."""

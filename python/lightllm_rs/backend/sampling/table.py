@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightllm_rs.backend.errors import PlanError
 from lightllm_rs.backend.plan import Array, known_tokens
 from lightllm_rs.backend.sampling.counts import TokenCounts
 from lightllm_rs.backend.sampling.uniform import signed
@@ -65,16 +66,17 @@ class SamplingTable:
         self.prompt_len[slot] = request.prompt_len
         self.logprobs[slot] = settings.logprobs
         if self.biased[slot]:
-            ids = self._ids(settings.bias_ids)
-            self.bias[slot] = (ids, to_device(unpack_f32(settings.bias_values).copy(), self._device))
+            ids, values = unpack_u32(settings.bias_ids).astype(np.int64), unpack_f32(settings.bias_values)
+            if ids.size != values.size or int(ids.max()) >= self._vocab:
+                raise PlanError(f"slot {slot}: the logit bias is not one value for each of some token ids")
+            self.bias[slot] = (to_device(ids, self._device), to_device(values.copy(), self._device))
         if self.min_tokens[slot] > 0:
-            self.ends[slot] = self._ids(settings.end_ids)
+            ends = unpack_u32(settings.end_ids).astype(np.int64)
+            # An id past the vocabulary is never drawn.
+            self.ends[slot] = to_device(ends[ends < self._vocab], self._device)
         if self.penalised[slot]:
             history = to_device(known_tokens(request), self._device)
             self.counts.attach(slot, history, request.prompt_len)
-
-    def _ids(self, words: bytes) -> Tensor:
-        return to_device(unpack_u32(words).astype(np.int64), self._device)
 
     def masked(self, slots: Array, positions: Array) -> Array:
         """Which rows may not end yet: bool [n], for the slots [n] and the positions of the tokens to be drawn."""
