@@ -26,7 +26,8 @@ MAX_SPLITS = 64
 MIN_SPLIT_TOKENS = 128
 
 
-@triton.jit(do_not_specialize=["table_width"])
+# Slices of a step's arrays begin anywhere: one compilation must serve every alignment.
+@triton.jit(do_not_specialize=["table_width"], do_not_specialize_on_alignment=["table_ptr", "lengths_ptr"])
 def paged_decode_kernel(
     q_ptr,
     k_ptr,
@@ -133,6 +134,11 @@ def splits_for(rows: int, kv_heads: int, tokens: int) -> int:
     return 1 << max(0, wanted.bit_length() - 1)
 
 
+def tile(block_d: int, wide: bool) -> tuple[int, int]:
+    """(BLOCK_N, stages) that fit the shared memory of sm_80 and newer."""
+    return 32 if wide or block_d > 128 else 64, 2 if wide else 3
+
+
 def paged_decode_attention_triton(
     q: Tensor,
     k_cache: Tensor,
@@ -159,7 +165,7 @@ def paged_decode_attention_triton(
     width = page_table.shape[1]
     splits = splits_for(rows, kv_heads, width * page_size) if splits is None else splits
     block_d = max(16, triton.next_power_of_2(head_dim))
-    wide = q.dtype == torch.float32
+    block_n, stages = tile(block_d, q.dtype == torch.float32)
     parts = maxima = sums = out
     if splits > 1:
         parts = torch.empty((rows, heads, splits, head_dim), dtype=torch.float32, device=q.device)
@@ -183,11 +189,11 @@ def paged_decode_attention_triton(
         PAGE_SIZE=page_size,
         SPLITS=splits,
         BLOCK_G=max(16, triton.next_power_of_2(heads // kv_heads)),
-        BLOCK_N=32 if wide or block_d > 128 else 64,
+        BLOCK_N=block_n,
         BLOCK_D=block_d,
         PRECISION="ieee",
         num_warps=4,
-        num_stages=2 if wide else 3,
+        num_stages=stages,
     )
     if splits > 1:
         combine_kernel[(rows * heads,)](

@@ -61,7 +61,10 @@ def attend_block(
     return acc, total, higher
 
 
-@triton.jit(do_not_specialize=["table_width"])
+# Slices of a step's arrays begin anywhere: one compilation must serve every alignment.
+@triton.jit(
+    do_not_specialize=["table_width"], do_not_specialize_on_alignment=["table_ptr", "starts_ptr", "lengths_ptr"]
+)
 def paged_prefill_kernel(
     q_ptr,
     k_ptr,

@@ -19,7 +19,8 @@ from ..checks import check_floats, check_integers, require
 BLOCK_H = 8
 
 
-@triton.jit
+# The slots are a slice of a step's array and begin anywhere: one compilation must serve every alignment.
+@triton.jit(do_not_specialize_on_alignment=["slots_ptr"])
 def rotary_kv_kernel(
     qkv_ptr,
     rope_ptr,

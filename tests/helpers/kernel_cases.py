@@ -60,10 +60,10 @@ class Paged:
         for row, (length, count) in enumerate(zip(lengths, counts, strict=True)):
             table[row, :count] = order[used : used + count]
             used += count
-            for position in range(length):
-                page = int(table[row, position // page_size])
-                k[page, position % page_size] = torch.randn(kv_heads, head_dim)
-                v[page, position % page_size] = torch.randn(kv_heads, head_dim)
+            position = torch.arange(length)
+            page = table[row, position // page_size].long()
+            k[page, position % page_size] = torch.randn(length, kv_heads, head_dim)
+            v[page, position % page_size] = torch.randn(length, kv_heads, head_dim)
         sizes = torch.tensor(lengths, dtype=torch.int32)
         return cls(k.to(device, dtype), v.to(device, dtype), table.to(device), sizes.to(device))
 

@@ -1,0 +1,81 @@
+"""The kernels compile for real GPUs, on hosts that have none: Triton brings its own assembler.
+
+What the interpreter does not see shows here: types that do not meet, and tiles that outgrow the shared memory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from lightllm_rs.kernels.paged_decode_attention import kernel as decode
+from lightllm_rs.kernels.paged_prefill_attention import kernel as prefill
+from lightllm_rs.kernels.rms_norm import kernel as rms_norm
+from lightllm_rs.kernels.rotary_kv import kernel as rotary
+from lightllm_rs.kernels.silu_mul import kernel as silu_mul
+
+# (compute capability, shared memory of one block in bytes): A100, RTX 4090, H100.
+TARGETS = [(80, 163 << 10), (89, 99 << 10), (90, 227 << 10)]
+# (heads, kv heads, head_dim, page size)
+SHAPES = [(32, 8, 128, 16), (9, 3, 64, 16), (8, 2, 80, 1), (4, 1, 256, 64)]
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+
+
+def shared_memory(
+    kernel: Any, capability: int, types: dict[str, str], constants: dict[str, Any], **options: int
+) -> int:
+    """Bytes of shared memory of the kernel, compiled with pointers aligned to 16 bytes, as torch's are."""
+    signature = {name: types.get(name, "constexpr") for name in kernel.arg_names}
+    aligned = [["tt.divisibility", 16]]
+    attributes = {(at,): aligned for at, kind in enumerate(signature.values()) if kind.startswith("*")}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    return int(compiled.metadata.shared)
+
+
+@pytest.mark.parametrize("kind", ["bf16", "fp32"])
+@pytest.mark.parametrize(("heads", "kv_heads", "head_dim", "page_size"), SHAPES)
+@pytest.mark.parametrize(("capability", "limit"), TARGETS[1:])
+def test_attention(
+    capability: int, limit: int, heads: int, kv_heads: int, head_dim: int, page_size: int, kind: str
+) -> None:
+    floats, wide = f"*{kind}", kind == "fp32"
+    shape = {"HEADS": heads, "KV_HEADS": kv_heads, "HEAD_DIM": head_dim, "PAGE_SIZE": page_size, "PRECISION": "ieee"}
+    types = dict.fromkeys(("q_ptr", "k_ptr", "v_ptr", "out_ptr"), floats)
+    types.update(dict.fromkeys(("table_ptr", "lengths_ptr", "starts_ptr"), "*i32"), table_width="i32", scale="fp32")
+    types.update(dict.fromkeys(("part_ptr", "max_ptr", "sum_ptr"), "*fp32"))
+    block_d = max(16, triton.next_power_of_2(head_dim))
+    block_n, stages = decode.tile(block_d, wide)
+    blocks = {"BLOCK_G": 16, "BLOCK_N": block_n, "BLOCK_D": block_d, "SPLITS": 4}
+    kernel = decode.paged_decode_kernel
+    assert shared_memory(kernel, capability, types, {**shape, **blocks}, num_warps=4, num_stages=stages) <= limit
+    block_m, block_n, warps = prefill.tile(block_d, wide)
+    blocks = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_D": block_d}
+    kernel = prefill.paged_prefill_kernel
+    assert shared_memory(kernel, capability, types, {**shape, **blocks}, num_warps=warps, num_stages=2) <= limit
+
+
+@pytest.mark.parametrize(("capability", "limit"), TARGETS)
+def test_the_rest(capability: int, limit: int) -> None:
+    floats = dict.fromkeys(("x_ptr", "residual_ptr", "weight_ptr", "y_ptr", "sum_ptr"), "*bf16")
+    types = {**floats, "size": "i32", "eps": "fp32"}
+    constants: dict[str, Any] = {"HAS_RESIDUAL": True, "BLOCK": 4096}
+    assert shared_memory(rms_norm.rms_norm_kernel, capability, types, constants, num_warps=16) <= limit
+    types = {"gate_up_ptr": "*bf16", "out_ptr": "*bf16", "inner": "i32"}
+    assert shared_memory(silu_mul.silu_mul_kernel, capability, types, {"BLOCK": 1024}, num_warps=4) <= limit
+    names = ("qkv_ptr", "q_ptr", "k_ptr", "v_ptr", "q_norm_ptr", "k_norm_ptr")
+    types = {**dict.fromkeys(names, "*bf16"), "rope_ptr": "*fp32", "slots_ptr": "*i64", "eps": "fp32"}
+    constants = {"HEADS": 32, "KV_HEADS": 8, "HEAD_DIM": 128, "NORM": True, "BLOCK_H": 8, "BLOCK_HALF": 64}
+    assert shared_memory(rotary.rotary_kv_kernel, capability, types, constants, num_warps=4) <= limit
+    types = {**dict.fromkeys(("part_ptr", "max_ptr", "sum_ptr"), "*fp32"), "out_ptr": "*bf16"}
+    constants = {"HEAD_DIM": 128, "SPLITS": 64, "BLOCK_S": 64, "BLOCK_D": 128}
+    assert shared_memory(decode.combine_kernel, capability, types, constants, num_warps=2) <= limit
