@@ -45,12 +45,16 @@ def rows_of(add: requests.Add, ids: list[int], ends: bool = True) -> Generator[S
         ids = [*ids, int(unpack_u32(add.sampling.end_ids)[0])]
     prompt = unpack_u32(add.prompt).tolist()
     for number, token in enumerate(ids[: add.max_tokens]):
-        last_allowed = number + 1 == add.max_tokens
         is_end = ends and bool(add.sampling.end_ids) and number + 1 == len(ids)
+        is_last = number + 1 == min(add.max_tokens, len(ids))
         row = requests.OutputRow(
             add.request,
             pack_u32([token]),
-            requests.STOP if is_end else requests.LENGTH if last_allowed or number + 1 == len(ids) else requests.RUNNING,
+            requests.STOP
+            if is_end
+            else requests.LENGTH
+            if last_allowed or number + 1 == len(ids)
+            else requests.RUNNING,
             requests.Admission(1, 10) if number == 0 else None,
             [token_logprobs(token, add.sampling.logprobs)] if add.sampling.logprobs >= 0 else None,
         )
@@ -230,6 +234,7 @@ class HttpProcess:
         if isinstance(message, requests.ClientHello):
             assert self._requests is not None
             self._client = identity
+            self.received = 0
             self._requests.send(identity, encode(requests.RouterHello(PROTOCOL, VOCAB, CONTEXT, 64, 16, 64)))
         elif isinstance(message, requests.Add):
             self.adds.append(message)

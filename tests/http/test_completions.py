@@ -184,11 +184,12 @@ def test_logprobs_match_the_text(process: HttpProcess, client: httpx.Client) -> 
     assert "".join(lists["tokens"]) == choice["text"] == "Hello world"
     assert lists["text_offset"] == [len("".join(lists["tokens"][:n])) for n in range(len(lists["tokens"]))]
     assert set(lists["token_logprobs"]) == {-0.5}
-    assert all(len(top) == 2 and top[token] == -0.5 for top, token in zip(lists["top_logprobs"], lists["tokens"]))
+    tops = lists["top_logprobs"], lists["tokens"]
+    assert all(len(top) == 2 and top[token] == -0.5 for top, token in zip(*tops, strict=True))
     chunks = events(client.post("/v1/completions", json={"prompt": "Hi", "logprobs": 2, "stream": True}))
     streamed = [chunk["choices"][0]["logprobs"] for chunk in chunks]
     for name, values in lists.items():
-        assert sum((part[name] for part in streamed), []) == values
+        assert [value for part in streamed for value in part[name]] == values
 
 
 def test_logprobs_end_where_a_stop_string_begins(process: HttpProcess, client: httpx.Client) -> None:

@@ -76,7 +76,7 @@ def _operation(path: str, operation: dict[str, Any]) -> None:
     else:
         content = {} if STREAMS.get(path) == "all" else {"application/json": {"schema": {"type": "object"}}}
         if path in STREAMS:
-            content["text/event-stream"] = {"schema": {"type": "string"}}
+            content["text/event-stream"] = {}
         answers["200"]["content"] = content
     if path in PUBLIC:
         answers["503"] = {"description": MEANINGS["503"], "content": text}

@@ -50,22 +50,32 @@ def check_prompt(service: Service, ids: list[int], param: str) -> None:
         raise bad_request(f"token id {max(ids)} is outside the vocabulary of {limits.vocab}", param, "invalid_value")
 
 
-def output_tokens(service: Service, prompt: int, wanted: int | None, default: int | None, param: str) -> int:
+def output_tokens(
+    service: Service, prompt: int, wanted: int | None, default: int | None, least: int | None, param: str
+) -> int:
     """Most tokens to generate after a prompt of `prompt` tokens.
 
     Args:
+        least: tokens before any end is allowed; more than the result is refused.
         wanted: what the request says; more than the context has room for is refused.
         default: for a request that does not say, cut to what the context has room for; None is all of it.
     """
     context = service.engine.ready().context
     room = context - prompt
     if wanted is None:
-        return room if default is None else min(default, room)
-    if wanted > room:
+        most = room if default is None else min(default, room)
+    elif wanted <= room:
+        most = wanted
+    else:
         raise bad_request(
             f"{param} is {wanted}, but the prompt has {prompt} tokens and the context of this model is {context} "
             f"tokens, prompt and output together: ask for at most {room}",
             param,
             "context_length_exceeded",
         )
-    return wanted
+    if least and least > most:
+        field = param.replace("max_completion_", "max_").replace("max_", "min_")
+        raise bad_request(
+            f"{field} is {least}, but at most {most} tokens will be generated: raise {param}", field, "invalid_value"
+        )
+    return most

@@ -65,7 +65,7 @@ async def _prompt(service: Service, body: ChatCompletionRequest) -> PromptText:
     # The template writes the beginning-of-text token itself, if the model has one.
     ids = await encode(service, text, "messages", add_special_tokens=False)
     check_prompt(service, ids, "messages")
-    return PromptText(ids, output_tokens(service, len(ids), wanted, None, field))
+    return PromptText(ids, output_tokens(service, len(ids), wanted, None, body.min_tokens, field))
 
 
 class _Answer:

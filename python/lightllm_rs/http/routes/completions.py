@@ -66,9 +66,8 @@ async def _prompts(service: Service, body: CompletionRequest) -> list[PromptText
         text = ""
         if body.echo:
             text = prompt if isinstance(prompt, str) else service.tokenizer.decode(ids)
-        prompts.append(
-            PromptText(ids, output_tokens(service, len(ids), body.max_tokens, DEFAULT_TOKENS, "max_tokens"), text)
-        )
+        most = output_tokens(service, len(ids), body.max_tokens, DEFAULT_TOKENS, body.min_tokens, "max_tokens")
+        prompts.append(PromptText(ids, most, text))
     return prompts
 
 

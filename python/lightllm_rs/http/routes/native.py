@@ -88,7 +88,8 @@ async def _call(service: Service, body: GenerateRequest, began: float, *, stream
     else:
         ids = body.inputs
     check_prompt(service, ids, "inputs")
-    wanted = output_tokens(service, len(ids), parameters.max_new_tokens, None, "parameters.max_new_tokens")
+    least = parameters.min_new_tokens
+    wanted = output_tokens(service, len(ids), parameters.max_new_tokens, None, least, "parameters.max_new_tokens")
     return Call(service, [PromptText(ids, wanted)], wishes, began=began, stream=stream)
 
 

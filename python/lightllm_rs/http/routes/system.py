@@ -13,7 +13,6 @@ from lightllm_rs.http.service import Service
 
 router = APIRouter()
 
-BOTH = ["GET", "HEAD"]
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LOAD_GAUGES = [
     "lightllm_pages_running",
@@ -29,15 +28,19 @@ def _word(word: str, ok: bool) -> Response:
     return PlainTextResponse(word, 200 if ok else 503, headers)
 
 
-@router.api_route("/live", methods=BOTH)
-@router.api_route("/liveness", methods=BOTH, include_in_schema=False)
+@router.head("/live", include_in_schema=False)
+@router.head("/liveness", include_in_schema=False)
+@router.get("/liveness")
+@router.get("/live")
 async def live(request: Request) -> Response:
     """This process answers."""
     return _word("ok", True)
 
 
-@router.api_route("/health", methods=BOTH)
-@router.api_route("/healthz", methods=BOTH, include_in_schema=False)
+@router.head("/health", include_in_schema=False)
+@router.head("/healthz", include_in_schema=False)
+@router.get("/healthz")
+@router.get("/health")
 async def health(request: Request) -> Response:
     """Work in flight makes progress."""
     answer = await service_of(request).queries.health()
@@ -46,8 +49,10 @@ async def health(request: Request) -> Response:
     return _word("ok" if answer.healthy else "unhealthy", answer.healthy)
 
 
-@router.api_route("/ready", methods=BOTH)
-@router.api_route("/readiness", methods=BOTH, include_in_schema=False)
+@router.head("/ready", include_in_schema=False)
+@router.head("/readiness", include_in_schema=False)
+@router.get("/readiness")
+@router.get("/ready")
 async def ready(request: Request) -> Response:
     """New requests are taken."""
     service = service_of(request)

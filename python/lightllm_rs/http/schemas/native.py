@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from lightllm_rs.http.schemas.fields import Body, LogitBias, Seed, Stop, TokenIds, ids_in_range, is_ids
+from lightllm_rs.http.schemas.fields import MAX_ID, Body, LogitBias, Seed, Stop, TokenIds, ids_in_range, is_ids
 
 
 def _inputs(value: Any) -> str | list[int]:
@@ -24,7 +24,7 @@ Inputs = Annotated[
         {
             "anyOf": [
                 {"type": "string", "minLength": 1},
-                {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}, "minItems": 1},
+                {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": MAX_ID}, "minItems": 1},
             ]
         }
     ),
@@ -56,7 +56,7 @@ class NativeParameters(Body):
     do_sample: bool | None = Field(None, description="Without it, decoding is greedy.")
     n: Annotated[int, Field(ge=1)] | None = None
     max_new_tokens: Annotated[int, Field(ge=1)] | None = None
-    min_new_tokens: Annotated[int, Field(ge=0)] | None = None
+    min_new_tokens: Annotated[int, Field(ge=0, le=MAX_ID)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = None

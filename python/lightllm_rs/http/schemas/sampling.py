@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lightllm_rs.http.schemas.fields import Body, LogitBias, Seed, Stop, TokenIds
+from lightllm_rs.http.schemas.fields import MAX_ID, Body, LogitBias, Seed, Stop, TokenIds
 
 
 class StreamOptions(Body):
@@ -21,7 +21,7 @@ class SamplingBody(Body):
     model: str | None = Field(None, description="Name of the served model.")
     n: Annotated[int, Field(ge=1)] | None = Field(None, description="Choices to make of each prompt.")
     max_tokens: Annotated[int, Field(ge=0)] | None = Field(None, description="Most tokens to generate.")
-    min_tokens: Annotated[int, Field(ge=0)] | None = Field(None, description="Tokens before any end is allowed.")
+    min_tokens: Annotated[int, Field(ge=0, le=MAX_ID)] | None = Field(None, description="Tokens before any end.")
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(None, description="0 is greedy.")
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = Field(None, description="-1 and 0 keep everything.")
