@@ -34,6 +34,10 @@ KEPT = (
 )
 
 
+CASE_SECONDS = 180
+"""No case takes longer; a server that hangs shall not hang the run."""
+
+
 @dataclass(frozen=True)
 class Case:
     """Lengths in tokens; `rate` in requests a second, 0 for all at once."""
@@ -70,7 +74,7 @@ def run_case(client: str, server: Server, model: str, case: Case) -> dict[str, A
             command += ["--max-concurrency", str(case.concurrency)]
         if case.rate:
             command += ["--request-rate", str(case.rate)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=CASE_SECONDS)
         result = Path(folder) / "result.json"
         if done.returncode or not result.exists():
             raise RuntimeError(f"the client failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
@@ -99,7 +103,8 @@ def main() -> None:
     options = parser.parse_args()
 
     results: dict[str, Any] = {}
-    with serving(options.model, "--load-format", "dummy", *options.flags) as server:
+    name = Path(options.model).name
+    with serving(options.model, "--load-format", "dummy", "--served-model-name", name, *options.flags) as server:
         print(f"ready after {server.ready_seconds:.1f} s", flush=True)
         results["ready_seconds"] = server.ready_seconds
         run_case(options.client, server, options.model, Case(128, 16, 8, 4))  # warm the client's and the server's code

@@ -6,12 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass
@@ -21,7 +22,8 @@ class Server:
     host: str
     port: int
     ready_seconds: float
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
+    log: Path
 
 
 def free_port() -> int:
@@ -33,26 +35,35 @@ def free_port() -> int:
 
 @contextmanager
 def serving(*flags: str, timeout: float = 600.0) -> Iterator[Server]:
-    """`lightllm-rs serve FLAGS` on a free port, ready; ended by SIGTERM. Its output is shown when it fails."""
+    """`lightllm-rs serve FLAGS` on a free port, ready; ended by SIGTERM.
+
+    Its output goes to a file, and is shown when it does not start.
+    """
     port = free_port()
     command = [sys.executable, "-m", "lightllm_rs", "serve", *flags, "--port", str(port)]
-    began = time.perf_counter()
-    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    try:
-        while True:
-            if process.poll() is not None or time.perf_counter() - began > timeout:
-                process.kill()
-                raise RuntimeError(f"the server did not start:\n{process.communicate()[0]}")
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=1).close()
-                break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.05)
-        yield Server("127.0.0.1", port, time.perf_counter() - began, process)
-    finally:
-        process.send_signal(signal.SIGTERM)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        began = time.perf_counter()
+        with log.open("wb") as output:  # a pipe that nobody reads would stop the server once it is full
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            while not _answers(port):
+                if process.poll() is not None or time.perf_counter() - began > timeout:
+                    raise RuntimeError(f"the server did not start:\n{log.read_text()}")
+                time.sleep(0.05)
+            yield Server("127.0.0.1", port, time.perf_counter() - began, process, log)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=1).close()
+    except OSError:
+        return False
+    return True
