@@ -50,11 +50,7 @@ def rows_of(add: requests.Add, ids: list[int], ends: bool = True) -> Generator[S
         row = requests.OutputRow(
             add.request,
             pack_u32([token]),
-            requests.STOP
-            if is_end
-            else requests.LENGTH
-            if last_allowed or number + 1 == len(ids)
-            else requests.RUNNING,
+            requests.STOP if is_end else requests.LENGTH if is_last else requests.RUNNING,
             requests.Admission(1, 10) if number == 0 else None,
             [token_logprobs(token, add.sampling.logprobs)] if add.sampling.logprobs >= 0 else None,
         )
