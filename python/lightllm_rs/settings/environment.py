@@ -34,7 +34,11 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
                 )
             values[known[name].name] = known[name].parse(text, name)
         elif not _KUBERNETES.fullmatch(name):
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "unset it"
+            near = difflib.get_close_matches(_own_part(name), map(_own_part, known), n=1)
+            hint = f"did you mean {ENVIRONMENT_PREFIX}{near[0]}?" if near else "unset it"
             raise SettingsError(f"the environment variable {name} names no setting: {hint}")
     return values
+
+
+def _own_part(name: str) -> str:
+    return name.removeprefix(ENVIRONMENT_PREFIX)

@@ -57,7 +57,7 @@ class Field(msgspec.Struct, frozen=True):
             except ValueError as error:
                 if isinstance(error, SettingsError):
                     raise
-                raise SettingsError(f"{where} must be a {self._noun()}, and is {text!r}") from None
+                raise SettingsError(f"{where} must be {self._noun()}, and is {text!r}") from None
         return self.checked(text, where)
 
     def checked(self, value: Any, where: str) -> Any:
@@ -69,7 +69,7 @@ class Field(msgspec.Struct, frozen=True):
         if self.kind is tuple and isinstance(value, list) and all(isinstance(part, str) for part in value):
             value = tuple(value)
         if type(value) is not self.kind:
-            raise SettingsError(f"{where} must be a {self._noun()}, and is {value!r}")
+            raise SettingsError(f"{where} must be {self._noun()}, and is {value!r}")
         if self.choices and value not in self.choices:
             raise SettingsError(f"{where} must be one of {', '.join(self.choices)}, and is {value!r}")
         if self.kind is str and not value:
@@ -82,7 +82,7 @@ class Field(msgspec.Struct, frozen=True):
         return value
 
     def _noun(self) -> str:
-        nouns = {bool: "true or false", int: "whole number", float: "number", str: "text", tuple: "list of texts"}
+        nouns = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a list of texts"}
         return nouns[self.kind]
 
 

@@ -1,0 +1,101 @@
+"""Health and readiness over time."""
+
+from __future__ import annotations
+
+import pytest
+
+from lightllm_rs.health.state import ROUTER_SILENCE_SECONDS, HealthState
+from lightllm_rs.messages.telemetry import Heartbeat
+
+
+def serving(now: float = 0.0) -> HealthState:
+    state = HealthState(stall_seconds=60.0, now=now)
+    state.service("serving", now)
+    return state
+
+
+def beat(state: HealthState, now: float, busy: bool = False, progress: int = 0, full: bool = False) -> None:
+    state.heartbeat(Heartbeat("router", busy, progress, full), now)
+
+
+def test_a_loading_service_is_healthy_and_not_ready() -> None:
+    state = HealthState(60.0, 0.0)
+    assert state.healthy(10_000.0) == (True, "")
+    assert state.ready(1.0) == (False, "the model is loading")
+
+
+@pytest.mark.parametrize(("name", "word"), [("draining", "stopping"), ("down", "starting again")])
+def test_only_a_serving_service_is_ready(name: str, word: str) -> None:
+    state = serving()
+    beat(state, 1.0)
+    assert state.ready(1.5) == (True, "")
+    state.service(name, 2.0)
+    ready, reason = state.ready(2.5)
+    assert not ready
+    assert word in reason
+
+
+def test_work_without_progress_is_unhealthy_after_the_limit() -> None:
+    state = serving()
+    for second in range(1, 200):
+        beat(state, float(second), busy=True, progress=5)
+        assert state.healthy(second)[0] == (second - 1 < 60), second
+    assert "no step has ended for 198 s" in state.healthy(199.0)[1]
+    beat(state, 200.0, busy=True, progress=6)
+    assert state.healthy(200.0) == (True, "")
+    assert state.ready(200.0) == (True, "")
+
+
+def test_a_long_prefill_is_healthy_as_long_as_steps_end() -> None:
+    state = serving()
+    for second in range(1, 1000):
+        beat(state, float(second), busy=True, progress=second // 50)
+        assert state.healthy(float(second))[0]
+
+
+def test_idle_time_does_not_count() -> None:
+    state = serving()
+    for second in range(1, 500):
+        beat(state, float(second), busy=False, progress=5)
+    assert state.healthy(499.0)[0]
+    beat(state, 500.0, busy=True, progress=5)  # the first request after a long night
+    assert state.healthy(559.0 - ROUTER_SILENCE_SECONDS)[0] is False  # only since nothing was heard
+    for second in range(501, 560):
+        beat(state, float(second), busy=True, progress=5)
+    assert state.healthy(559.5)[0]
+    beat(state, 560.0, busy=True, progress=5)
+    assert not state.healthy(560.0)[0]
+
+
+def test_a_silent_router_is_unhealthy() -> None:
+    state = serving()
+    beat(state, 1.0)
+    assert state.healthy(1.0 + ROUTER_SILENCE_SECONDS)[0]
+    healthy, reason = state.healthy(1.5 + ROUTER_SILENCE_SECONDS)
+    assert not healthy
+    assert "the router has been silent" in reason
+
+
+def test_other_processes_say_nothing_about_the_work() -> None:
+    state = serving()
+    beat(state, 1.0)
+    state.heartbeat(Heartbeat("backend-0", busy=True, progress=1, full=True), 9.0)
+    assert state.ready(9.0) == (True, "")
+    assert not state.healthy(12.0)[0]
+
+
+def test_a_full_queue_flips_ready_only() -> None:
+    state = serving()
+    beat(state, 1.0, full=True)
+    assert state.ready(1.0) == (False, "the queue is full")
+    assert state.healthy(1.0)[0]
+    beat(state, 2.0)
+    assert state.ready(2.0)[0]
+
+
+def test_a_new_engine_starts_with_a_clean_slate() -> None:
+    state = serving()
+    beat(state, 1.0, busy=True, progress=3, full=True)
+    state.service("down", 50.0)
+    state.service("serving", 100.0)
+    assert state.ready(105.0) == (True, "")
