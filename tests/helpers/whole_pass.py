@@ -11,6 +11,8 @@ from lightllm_rs.layers.kv_cache import KvCache
 from lightllm_rs.messages.frames import unpack_f32, unpack_u32
 from lightllm_rs.messages.sampling import TokenLogprobs
 
+PAGE_SIZE = 16
+
 
 def prompt_of(seed: int, length: int, vocab: int = 384) -> list[int]:
     """Random ids."""
@@ -28,14 +30,15 @@ class WholePass:
         """float32 [len(ids), vocab]."""
         layers, heads, head_dim = self.model.kv_shape()
         count, device = len(ids), self.device
-        kv = KvCache(layers, 1, count, heads, head_dim, self.dtype, device)
+        pages = -(-count // PAGE_SIZE)
+        kv = KvCache(layers, pages, PAGE_SIZE, heads, head_dim, self.dtype, device)
         tokens = torch.arange(count, device=device)
         batch = Batch(
             torch.tensor(ids, device=device),
             tokens,
             tokens,
             tokens,
-            prefill_page_table=torch.zeros((1, 1), dtype=torch.int32, device=device),
+            prefill_page_table=torch.arange(pages, dtype=torch.int32, device=device).view(1, -1),
             prefill_starts=torch.tensor([0, count], dtype=torch.int32, device=device),
             prefill_lengths=torch.tensor([count], dtype=torch.int32, device=device),
             max_prefill_tokens=count,

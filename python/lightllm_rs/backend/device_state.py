@@ -63,3 +63,7 @@ class DeviceState:
     def tokens_of(self, slots: Tensor) -> Tensor:
         """int64 [n]; the last tokens of slots int64 [n]."""
         return self.last_tokens.index_select(0, slots)
+
+    def page_tables_of(self, slots: Tensor) -> Tensor:
+        """int32 [n, pages of a slot]; the page tables of slots int64 [n]."""
+        return self.page_table.index_select(0, slots)

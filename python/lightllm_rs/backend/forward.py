@@ -21,9 +21,11 @@ def pack_batch(rows: StepRows, outputs: Array, packed: Packed) -> None:
     """
     decodes = rows.decode_rows
     prefill_ends = np.cumsum(rows.tokens[decodes:])
-    packed.add("slots", rows.slots)
-    packed.add("lengths", rows.ends)
-    packed.add("prefill_starts", np.concatenate([np.zeros(1, dtype=np.int64), prefill_ends]))
+    packed.add("decode.slots", rows.slots[:decodes])
+    packed.add("decode.lengths", rows.ends[:decodes])
+    packed.add("prefill.slots", rows.slots[decodes:])
+    packed.add("prefill.lengths", rows.ends[decodes:])
+    packed.add("prefill.starts", np.concatenate([np.zeros(1, dtype=np.int64), prefill_ends]))
     packed.add("token_ids", rows.token_ids)
     packed.add("positions", rows.positions)
     packed.add("cache_indices", rows.cache_indices)
@@ -33,21 +35,21 @@ def pack_batch(rows: StepRows, outputs: Array, packed: Packed) -> None:
 def batch_of(rows: StepRows, packed: Packed, state: DeviceState) -> Batch:
     """The batch of what `pack_batch` added; the decode rows' tokens and all page tables are on the device already."""
     decodes = rows.decode_rows
-    prefills = rows.slots.size - decodes
-    lengths = packed["lengths"].to(torch.int32)
-    tables = state.page_table.index_select(0, packed["slots"])
+    width = state.page_table.shape[1]
     if state.device.type == "cpu":
         # The CPU path gathers whole tables; the kernels' grids, on the other hand, shall not change from step to step.
-        tables = tables[:, : -(-int(rows.ends.max()) // state.capacity.page_size)]
+        width = -(-int(rows.ends.max()) // state.capacity.page_size)
     token_ids = packed["token_ids"]
     if decodes:
-        token_ids = torch.cat([state.tokens_of(packed["slots"][:decodes]), token_ids])
+        token_ids = torch.cat([state.tokens_of(packed["decode.slots"]), token_ids])
     batch = Batch(token_ids, packed["positions"], packed["cache_indices"], packed["outputs"], decode_rows=decodes)
     if decodes:
-        batch.decode_page_table, batch.decode_lengths = tables[:decodes], lengths[:decodes]
-    if prefills:
-        batch.prefill_page_table, batch.prefill_lengths = tables[decodes:], lengths[decodes:]
-        batch.prefill_starts = packed["prefill_starts"].to(torch.int32)
+        batch.decode_page_table = state.page_tables_of(packed["decode.slots"])[:, :width]
+        batch.decode_lengths = packed["decode.lengths"].to(torch.int32)
+    if decodes < rows.slots.size:
+        batch.prefill_page_table = state.page_tables_of(packed["prefill.slots"])[:, :width]
+        batch.prefill_lengths = packed["prefill.lengths"].to(torch.int32)
+        batch.prefill_starts = packed["prefill.starts"].to(torch.int32)
         batch.max_prefill_tokens = int(rows.tokens[decodes:].max())
     return batch
 
@@ -58,7 +60,7 @@ def decode_batch_of(slots: Tensor, positions: Tensor, state: DeviceState) -> Bat
     All tables have their full width, so that shapes depend on n only and the work can be captured in a graph.
     """
     page_size = state.capacity.page_size
-    tables = state.page_table.index_select(0, slots)
+    tables = state.page_tables_of(slots)
     pages = tables.gather(1, (positions // page_size).unsqueeze(-1)).squeeze(-1).to(torch.int64)
     return Batch(
         token_ids=state.tokens_of(slots),
