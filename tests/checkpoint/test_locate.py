@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 
 from helpers.tiny_models import make_tiny_model
 from lightllm_rs.checkpoint import CheckpointError, demo, locate
@@ -66,6 +67,49 @@ def test_a_hub_id_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointError, match="owner/name is not a local path, and the hub cannot be reached"):
+        locate("owner/name")
+
+
+class Hub:
+    """A hub of one repository: what `huggingface_hub`'s two calls would do with its files."""
+
+    def __init__(self, folder: Path, files: list[str]) -> None:
+        self.folder, self.files = folder, files
+
+    def snapshot_download(
+        self, repository: str, *, revision: str | None, allow_patterns: list[str], ignore_patterns: tuple[str, ...] = ()
+    ) -> str:
+        for name in filter_repo_objects(self.files, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns):
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).write_text("{}")
+        return str(self.folder)
+
+    def list_repo_files(self, repository: str, *, revision: str | None) -> list[str]:
+        return self.files
+
+
+def serve_hub(monkeypatch: pytest.MonkeyPatch, folder: Path, files: list[str]) -> Path:
+    folder.mkdir()
+    hub = Hub(folder, files)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", hub.snapshot_download)
+    monkeypatch.setattr("huggingface_hub.list_repo_files", hub.list_repo_files)
+    return folder
+
+
+def test_a_hub_id_fetches_weights_and_no_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    files = ["config.json", "model.safetensors", "modeling.py", "pytorch_model.bin", "consolidated.safetensors"]
+    folder = serve_hub(monkeypatch, tmp_path / "hub", [*files, "original/model.safetensors", "tokenizer.json", "x.pkl"])
+    checkpoint = locate("owner/name")
+    assert checkpoint.name == "owner/name"
+    found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert found == ["config.json", "model.safetensors", "tokenizer.json"]
+
+
+def test_a_hub_id_of_gguf_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = serve_hub(monkeypatch, tmp_path / "one", ["README.md", "model-Q8.gguf"])
+    assert locate("owner/name").path == folder / "model-Q8.gguf"
+    serve_hub(monkeypatch, tmp_path / "many", ["a.gguf", "b.gguf"])
+    with pytest.raises(CheckpointError, match="holds 2 GGUF files"):
         locate("owner/name")
 
 

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import CheckpointError
 
-ALLOWED = ["*.safetensors", "*.gguf", "*.json", "*.jinja", "*.txt", "tokenizer.model"]
+ALLOWED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model"]
+# Subfolders hold other formats of the same weights (ONNX, the publisher's own).
+IGNORED = ["*/*", "consolidated*.safetensors"]
 
 
 def download(repository: str, revision: str | None) -> Path:
     """The local snapshot of `repository`, from the hub's cache where it is complete.
 
+    A repository without safetensors may have one GGUF file, which is then fetched; several are too much to guess from.
     Raises `CheckpointError` in one line without a network, without permission, or if there is no such repository.
     """
-    from huggingface_hub import snapshot_download  # slow to import, and only hub ids need it
+    from huggingface_hub import list_repo_files, snapshot_download  # slow to import, and only hub ids need it
+
+    with plain_errors(repository):
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=ALLOWED, ignore_patterns=IGNORED))
+        if any(folder.glob("*.safetensors")) or any(folder.glob("*.gguf")):
+            return folder
+        files = [name for name in list_repo_files(repository, revision=revision) if name.endswith(".gguf")]
+        if len(files) == 1:
+            folder = Path(snapshot_download(repository, revision=revision, allow_patterns=files))
+            return folder.joinpath(str(files[0]))
+    if files:
+        raise CheckpointError(
+            f"{repository} holds {len(files)} GGUF files: download one of them ({files[0]}, ...) and pass its path"
+        )
+    return folder
+
+
+@contextmanager
+def plain_errors(repository: str) -> Iterator[None]:
+    """The hub client's errors as one line each."""
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=ALLOWED))
+        yield
     except RepositoryNotFoundError:
         raise CheckpointError(
             f"{repository} is neither a local path nor a hub repository that you may read (is HF_TOKEN set?)"

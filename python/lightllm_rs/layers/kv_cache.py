@@ -26,10 +26,12 @@ class KvCache:
         self.pages, self.page_size = pages, page_size
         self.k = zeros(shape, dtype, torch.device(device))
         self.v = zeros(shape, dtype, torch.device(device))
+        # Views made once: on a CPU, making them in every layer of every step shows.
+        self.views = list(zip(self.k.unbind(), self.v.unbind(), strict=True))
 
     def layer(self, index: int) -> tuple[Tensor, Tensor]:
         """(keys, values) of one layer."""
-        return self.k[index], self.v[index]
+        return self.views[index]
 
     def copy_pages(self, source: Tensor, target: Tensor) -> None:
         """Copy pages in every layer; `source` and `target` are int64 [n], and no page is in both."""
