@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
 from helpers.plan_driver import GREEDY, Driver, with_settings
@@ -120,6 +120,51 @@ def test_a_wrong_page_gives_wrong_tokens(what: str) -> None:
     other = ids[:8] + prompt(5, 5)
     driver.attach(1, other, prefix_pages=wrong)
     assert driver.generate(1, 3) != mock_text(other, 3, VOCAB)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(1, 9)), min_size=10, max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_any_order_of_work_gives_the_pure_texts(actions: list[tuple[int, int, int]]) -> None:
+    """Requests come, are prefilled in chunks, decode, are put back and end, several a step, in any order."""
+    driver = mock_driver(pages=200)
+    prompts: dict[int, list[int]] = {}
+    touched: set[int] = set()
+    running: set[int] = set()  # slots whose next row is a decode row
+
+    def end_step() -> None:
+        driver.step()
+        touched.clear()
+        for slot, held in driver.slots.items():
+            output = held.ids[held.prompt_len :]
+            assert output == mock_text(prompts[slot], len(output), VOCAB)
+
+    for kind, slot, size in actions:
+        if slot in touched or kind == 4:
+            end_step()
+        held = driver.slots.get(slot)
+        if held is not None and kind == 1:
+            driver.detach(slot, free=True)
+            touched.add(slot)
+            continue
+        if held is None:
+            prompts[slot] = prompt(size, 3 * size)
+            driver.attach(slot, prompts[slot])
+            running.discard(slot)
+        elif kind == 0:  # preempted: its known ids are prefilled again
+            driver.detach(slot, free=True)
+            driver.attach(slot, held.ids, prompt_len=held.prompt_len)
+            running.discard(slot)
+        if slot in running:
+            driver.decode(slot)
+        else:
+            driver.prefill(slot, size)
+            held = driver.slots[slot]
+            if held.done == len(held.ids):
+                running.add(slot)
+        touched.add(slot)
+    end_step()
+    lengths = [len(held.ids) - held.prompt_len for held in driver.slots.values()]
+    target(float(max(lengths, default=0)))
 
 
 def test_pipelined_launches() -> None:

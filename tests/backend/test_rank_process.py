@@ -14,7 +14,9 @@ from lightllm_rs.backend.mock import MockBackend
 from lightllm_rs.backend.mock_tokens import mock_text
 from lightllm_rs.backend.options import Capacity
 from lightllm_rs.messages.frames import PROTOCOL, unpack_u32
+from lightllm_rs.messages.sockets import Hub, endpoint
 from lightllm_rs.messages.steps import RankHello, RankStop, StepResult
+from lightllm_rs.messages.telemetry import Heartbeat, Report, health_decoder, metrics_decoder
 
 PROMPT = [5, 6, 7, 8, 9, 10, 11]
 
@@ -72,6 +74,34 @@ def test_stop_of_the_supervisor_and_random_bytes(mock_rank: FakeSupervisor) -> N
     mock_rank.control.send(b"backend-0", b"\xc1")
     mock_rank.stop(0)
     assert mock_rank.children[0].wait(10) == 0
+
+
+def test_heartbeats_and_figures(mock_rank: FakeSupervisor) -> None:
+    run_dir = mock_rank.run_dir
+    health, metrics = Hub(endpoint(run_dir, "health")), Hub(endpoint(run_dir, "metrics"))
+    try:
+        driver = greeted(mock_rank)
+        driver.attach(0, PROMPT)
+        driver.prefill(0)
+        mock_rank.plans.send(b"rank-0", b"\xc1")
+        mock_rank.send(0, driver.message()[0])
+        mock_rank.receive()
+        beats, bad_frames = [], 0.0
+        while not (beats and beats[-1].progress == 1 and bad_frames == 1):
+            received = health.receive(5000)
+            assert received is not None, f"no heartbeat; so far {beats} and {bad_frames} bad frames"
+            beats.append(health_decoder.decode(received[1]))
+            received = metrics.receive(5000)
+            assert received is not None
+            report = metrics_decoder.decode(received[1])
+            assert isinstance(report, Report)
+            assert report.process == "backend-0"
+            assert report.cpu_seconds > 0
+            bad_frames += sum(sample.value for sample in report.samples if sample.name == "lightllm_bad_frames_total")
+        assert all(isinstance(beat, Heartbeat) and beat.process == "backend-0" for beat in beats)
+    finally:
+        health.close()
+        metrics.close()
 
 
 def test_a_plan_out_of_order_ends_the_process(mock_rank: FakeSupervisor) -> None:
