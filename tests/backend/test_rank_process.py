@@ -113,6 +113,27 @@ def test_a_plan_out_of_order_ends_the_process(mock_rank: FakeSupervisor) -> None
     assert mock_rank.children[0].wait(10) == 1
 
 
+def test_a_cache_that_does_not_fit_is_one_line(tmp_path: Path, model: Path) -> None:
+    with FakeSupervisor(tmp_path, model, kv_cache_tokens=2**31 - 1, threads=1) as supervisor:
+        child = supervisor.start_rank(0)
+        words = supervisor.last_words()
+        assert "a KV cache of 2147483647 tokens does not fit" in words
+        assert words.endswith("lower --kv-cache-tokens")
+        assert child.wait(10) == 1
+
+
+def test_truncated_weights_are_one_line(tmp_path: Path) -> None:
+    folder = make_tiny_model(tmp_path / "model")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with FakeSupervisor(tmp_path, folder, threads=1) as supervisor:
+        child = supervisor.start_rank(0)
+        words = supervisor.last_words()
+        assert "model.safetensors" in words
+        assert "\n" not in words
+        assert child.wait(10) == 1
+
+
 def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
     with FakeSupervisor(tmp_path, tmp_path / "nowhere", backend="mock") as supervisor:
         child = supervisor.start_rank(0)

@@ -75,10 +75,16 @@ class TorchBackend(ModelBackend):
         layers, heads, head_dim = self.model.kv_shape()
         page_bytes = KvCache.page_bytes(layers, draft.page_size, heads, head_dim, self.dtype)
         pages, detail = cache_pages(options, room, page_bytes, draft.page_size, draft.context)
-        self.open(replace(draft, pages=pages))
-        clock.done("kv cache", detail)
-        if self.device.type == "cuda" and not options.eager:
-            clock.done("graphs", f"{self.capture()} batch sizes")
+        try:
+            self.open(replace(draft, pages=pages))
+            clock.done("kv cache", detail)
+            if self.device.type == "cuda" and not options.eager:
+                clock.done("graphs", f"{self.capture()} batch sizes")
+        except (torch.OutOfMemoryError, MemoryError):
+            advice = "lower --mem-fraction or --kv-cache-tokens"
+            raise BackendError(
+                f"the KV cache does not fit beside what else is in memory ({detail}): {advice}"
+            ) from None
         return self.capacity
 
     def load(self, options: BackendOptions) -> None:
