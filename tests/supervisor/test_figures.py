@@ -14,7 +14,7 @@ from helpers.running_service import RunningService, serve_command
 from lightllm_rs.metric.catalogue import CATALOGUE
 from supervisor.streams import Stream, complete
 
-# These need what this service does not do: dying processes, broken frames, pages that run out.
+# These need what this service does not do: dying processes, broken frames; and, in a test below, a small pool.
 QUIET = {"lightllm_process_restarts_total", "lightllm_bad_frames_total", "lightllm_preemptions_total"}
 
 
@@ -93,3 +93,17 @@ def test_ready_sees_a_full_queue(service: RunningService) -> None:
     service.wait_for(lambda: httpx.get(f"{url}/ready").status_code == 200, seconds=20)
     answer = complete(url)
     assert answer.status_code == 200
+
+
+def test_pages_that_run_out_are_counted_and_come_back(tiny_model: Path, tmp_path: Path) -> None:
+    flags = ("--served-model-name", "tiny", "--backend", "mock", "--mock-step-ms", "5")
+    with RunningService(serve_command(str(tiny_model), *flags, "--kv-cache-tokens", "512"), tmp_path) as service:
+        url = service.wait_ready()
+        streams = [Stream(url, 400, f"stream {number}") for number in range(4)]  # each needs most of the pages
+        service.wait_for(lambda: totals(url)["lightllm_batch_pause_size"] > 0)
+        service.wait_for(lambda: all(stream.finish for stream in streams))
+        service.wait_for(lambda: totals(url)["vllm:num_requests_running"] == 0)
+        end = totals(url)
+        assert end["lightllm_preemptions_total"] > 0
+        assert end["lightllm_pages_running"] == 0
+        assert service.end() == 0
