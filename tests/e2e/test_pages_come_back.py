@@ -14,7 +14,7 @@ from server import Server
 def gauges(client: httpx.Client) -> dict[str, float]:
     page = client.get("/metrics").text
     lines = (line.rsplit(" ", 1) for line in page.splitlines() if line and not line.startswith("#"))
-    return {name: float(value) for name, value in lines if "{" not in name}
+    return {name.partition("{")[0]: float(value) for name, value in lines}
 
 
 def settled(server: Server) -> dict[str, float]:
