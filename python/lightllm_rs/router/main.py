@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lightllm_rs import _core
 from lightllm_rs.messages.frames import PROTOCOL, encode
 from lightllm_rs.messages.router_start import RouterStart
 from lightllm_rs.process.child import Child, StartError
@@ -35,6 +34,12 @@ def router_start(child: Child) -> RouterStart:
 
 def run(child: Child) -> None:
     """Returns when the supervisor says Stop. The loop itself says hello, ready and its last words to the supervisor."""
+    try:
+        from lightllm_rs import _core
+    except ImportError as error:
+        raise StartError(
+            f"the compiled part of lightllm-rs cannot be loaded: {error}; install the package again"
+        ) from None
     try:
         _core.run_router(encode(router_start(child)))
     except _core.RouterError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import resource
 import socket
 import sys
 import time
@@ -27,12 +28,15 @@ from lightllm_rs.supervisor.run_dir import RunDirectory
 from lightllm_rs.supervisor.service import Service
 from lightllm_rs.supervisor.signals import SignalPipe, interrupt_on_signals
 
+OPEN_FILES = 65_536
+
 log = logging.getLogger(__name__)
 
 
 def serve(settings: ServeSettings, command: Command = default_command) -> int:
     """Runs the service until a signal ends it. Returns the exit code; prints one line for whatever goes wrong."""
     interrupt_on_signals()
+    allow_many_files()
     setproctitle.setproctitle("lightllm-rs: supervisor")
     setproctitle.setthreadtitle("llrs-supervisor")
     logging.basicConfig(
@@ -87,6 +91,14 @@ def _check_paths(run_dir: RunDirectory) -> None:
         endpoint(run_dir.path, "requests-0000")  # the longest of them
     except EndpointTooLong as error:
         raise ServiceError(str(error)) from None
+
+
+def allow_many_files() -> None:
+    """Raises the soft limit of open files, which children inherit: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _say(text: str) -> None:
