@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"lightllm-rs: {error}", file=sys.stderr)  # noqa: T201
         return BAD_FLAGS
-    from lightllm_rs.supervisor.main import serve
+    try:
+        from lightllm_rs.supervisor.main import serve  # here, so that a mistyped flag is answered at once
 
-    return serve(settings)
+        return serve(settings)
+    except KeyboardInterrupt:  # before the supervisor has taken over the signals
+        return 0

@@ -55,6 +55,18 @@ def test_http_hears_at_once_why_the_engine_is_down(fake_service: FakeService) ->
     assert "down because backend 0 was killed by SIGKILL" in answers
 
 
+def test_all_ranks_restart_with_one(fake_service: FakeService) -> None:
+    service = fake_service(backend="torch", device="cpu", tp=2)
+    url = service.wait_ready()
+    before = {name: child.pid for name, child in service.children().items()}
+    service.kill("backend-1")
+    wait_for_answer(service, url, "up 1")
+    after = {name: child.pid for name, child in service.children().items()}
+    assert {name for name in before if before[name] != after[name]} == {"router", "backend-0", "backend-1"}
+    assert service.end() == 0
+    service.assert_nothing_left()
+
+
 @pytest.mark.parametrize("name", ["http-0", "metric", "health"])
 def test_the_others_restart_alone(fake_service: FakeService, name: str) -> None:
     service = fake_service()
