@@ -33,7 +33,7 @@ def endpoint(run_dir: str | Path, name: str) -> str:
 
 
 def _open(kind: int) -> zmq.Socket[bytes]:
-    socket = zmq.Context.instance().socket(kind)
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.setsockopt(zmq.RCVHWM, 0)
@@ -106,7 +106,7 @@ class AsyncDealer(Dealer):
         super().__init__(address, identity, linger_ms)
         self._on_frame = on_frame
         self._loop = asyncio.get_running_loop()
-        self._fd = self.socket.getsockopt(zmq.FD)
+        self._fd = int(self.socket.getsockopt(zmq.FD))
         self._scheduled = False
         self._closed = False
         self._loop.add_reader(self._fd, self._drain)
