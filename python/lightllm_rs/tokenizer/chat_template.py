@@ -97,7 +97,7 @@ class ChatTemplate:
             raise ChatTemplateError(str(error)[:MAX_MESSAGE]) from None
         except minijinja.TemplateError as error:
             raise ChatTemplateError(f"the chat template failed: {_first_line(error)}") from None
-        except (TypeError, ValueError, RecursionError) as error:  # of a filter or of a string method
+        except Exception as error:  # of a filter, or of a list's or a dictionary's method: whatever Python raises there
             raise ChatTemplateError(f"the chat template failed: {error}"[:MAX_MESSAGE]) from None
 
 
