@@ -107,6 +107,7 @@ def test_other_content_types(process: HttpProcess, client: httpx.Client) -> None
         ("ignore_eos", 1),
         ("cache_salt", "x" * 257),
         ("stream_options", "usage"),
+        ("stream_options", {"include_usage": True}),
     ],
 )
 def test_fields_out_of_range_or_of_the_wrong_type(

@@ -22,7 +22,7 @@ TEMPLATES = {
     "blocks are trimmed": "{% for m in messages %}\n    {% if loop.first %}\n  first{% endif %}"
     "\n{{ m.role }}\n{% endfor %}\n",
     "dashes": "{%- for m in messages -%}\n  {{- m['role'] -}}  \n{%- endfor -%}\n x",
-    "string methods": "{{ messages[0].content.strip().upper().replace('BE', 'x').split('>')[-1].lstrip(' &').rstrip() }}"
+    "string methods": "{{ messages[0].content.strip().upper().replace('BE', 'x').split('>')[-1].rstrip() }}"
     "{{ messages[2]['content'].split('</think>')[-1].lstrip('\\n') }}{{ 'abc'.startswith('a') }}"
     "{{ 'a,b'.split(',') | length }}"
     "{{ 'x'.join(['a', 'b']) }}{{ 'Title case'.title() }}{{ 'abc'.find('c') }}{{ 'a-b'.endswith('-b') }}",

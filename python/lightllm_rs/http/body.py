@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -10,6 +11,9 @@ from starlette.requests import Request
 from lightllm_rs.http.errors import ApiError, bad_request
 from lightllm_rs.http.schemas.fields import Body
 from lightllm_rs.http.service import Service
+
+INLINE_BYTES = 256 << 10
+"""Longer bodies are checked in a thread, so that the other requests go on."""
 
 Parsed = TypeVar("Parsed", bound=Body)
 
@@ -53,7 +57,11 @@ async def parse_body(request: Request, service: Service, schema: type[Parsed]) -
         raise bad_request("the body must be JSON, with Content-Type: application/json", code="content_type")
     data = await read_body(request, service.settings.max_body_bytes)
     try:
-        body = schema.model_validate_json(data)
+        if len(data) <= INLINE_BYTES:
+            body = schema.model_validate_json(data)
+        else:
+            loop = asyncio.get_running_loop()
+            body = await loop.run_in_executor(service.threads, schema.model_validate_json, data)
     except ValidationError as error:
         raise _of_validation(error) from None
     check_extras(body, service)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from lightllm_rs.http.errors import ApiError, bad_request
 from lightllm_rs.http.service import Service
@@ -24,19 +25,32 @@ def context_error(prompt: int, context: int, param: str) -> ApiError:
     )
 
 
-async def encode(service: Service, text: str, param: str, *, add_special_tokens: bool = True) -> list[int]:
-    """Token ids of a text. Raises ApiError 400 for a text that no context can hold."""
+async def encode_all(
+    service: Service, texts: Sequence[str], param: str, *, add_special_tokens: bool = True
+) -> list[list[int]]:
+    """Token ids of some texts. Raises ApiError 400 for a text that no context can hold."""
     tokenizer = service.tokenizer
     context = service.engine.ready().context
-    if len(text) > SLACK * tokenizer.longest * context:
-        raise bad_request(
-            f"the prompt has {len(text)} characters, more than the context of {context} tokens can hold: shorten it",
-            param,
-            "context_length_exceeded",
-        )
-    if len(text) <= INLINE_LETTERS:
-        return tokenizer.encode(text, add_special_tokens)
-    return await asyncio.get_running_loop().run_in_executor(service.threads, tokenizer.encode, text, add_special_tokens)
+    for text in texts:
+        if len(text) > SLACK * tokenizer.longest * context:
+            raise bad_request(
+                f"the prompt has {len(text)} characters, more than the context of {context} tokens can hold: "
+                "shorten it",
+                param,
+                "context_length_exceeded",
+            )
+
+    def work() -> list[list[int]]:
+        return [tokenizer.encode(text, add_special_tokens) for text in texts]
+
+    if sum(map(len, texts)) <= INLINE_LETTERS:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(service.threads, work)
+
+
+async def encode(service: Service, text: str, param: str, *, add_special_tokens: bool = True) -> list[int]:
+    """Token ids of one text, likewise."""
+    return (await encode_all(service, [text], param, add_special_tokens=add_special_tokens))[0]
 
 
 def check_prompt(service: Service, ids: list[int], param: str) -> None:

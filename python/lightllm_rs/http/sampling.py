@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from lightllm_rs.http.body import check_extras
 from lightllm_rs.http.errors import bad_request
 from lightllm_rs.http.schemas.native import NativeParameters
 from lightllm_rs.http.schemas.sampling import SamplingBody
@@ -76,6 +77,10 @@ def wishes_of(body: SamplingBody, service: Service, logprobs: int, prompt_logpro
     """The settings of an OpenAI request. Raises ApiError 400, or 503 while there is no engine."""
     vocab = service.engine.ready().vocab
     defaults = service.defaults
+    if body.stream_options is not None:
+        if not body.stream:
+            raise bad_request("stream_options needs stream to be true", "stream_options", "invalid_value")
+        check_extras(body.stream_options, service, "stream_options.")
     _check_counts(service, body.n or 1, body.stop, body.logit_bias, "stop")
     _check_ids(list(body.logit_bias), vocab, "logit_bias")
     _check_ids(body.stop_token_ids, vocab, "stop_token_ids")

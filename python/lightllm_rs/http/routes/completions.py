@@ -16,7 +16,7 @@ from lightllm_rs.http.call import Call, PromptText
 from lightllm_rs.http.choice import Choice
 from lightllm_rs.http.errors import bad_request
 from lightllm_rs.http.logprobs import CompletionLogprobs, completion_logprobs
-from lightllm_rs.http.prompts import check_prompt, encode, output_tokens
+from lightllm_rs.http.prompts import check_prompt, encode_all, output_tokens
 from lightllm_rs.http.sampling import wishes_of
 from lightllm_rs.http.schemas.completions import CompletionRequest
 from lightllm_rs.http.service import Service
@@ -54,14 +54,16 @@ async def _prompts(service: Service, body: CompletionRequest) -> list[PromptText
         raise bad_request(
             f"prompt has {len(body.prompt)} prompts and at most {limit} are allowed", "prompt", "invalid_value"
         )
+    if not all(body.prompt):
+        raise bad_request("the prompt must not be empty", "prompt", "empty_prompt")
+    given = body.prompt
+    if isinstance(given[0], str):
+        special = body.add_special_tokens is not False
+        rows = await encode_all(service, given, "prompt", add_special_tokens=special)
+    else:
+        rows = given
     prompts = []
-    for prompt in body.prompt:
-        if not prompt:
-            raise bad_request("the prompt must not be empty", "prompt", "empty_prompt")
-        if isinstance(prompt, str):
-            ids = await encode(service, prompt, "prompt", add_special_tokens=body.add_special_tokens is not False)
-        else:
-            ids = prompt
+    for prompt, ids in zip(given, rows, strict=True):
         check_prompt(service, ids, "prompt")
         text = ""
         if body.echo:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -11,6 +11,9 @@ from lightllm_rs.http.schemas.fields import MAX_ID, Body, LogitBias, Seed, Stop,
 
 class StreamOptions(Body):
     """`stream_options`."""
+
+    UNSUPPORTED: ClassVar[dict[str, tuple[object, ...]]] = {"continuous_usage_stats": (None, False)}
+    IGNORED: ClassVar[frozenset[str]] = frozenset({"include_obfuscation"})
 
     include_usage: bool | None = None
 
