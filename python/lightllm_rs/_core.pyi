@@ -1,5 +1,7 @@
 """The compiled part: the router process."""
 
+__all__ = ["FrameError", "RouterError", "reencode_frame", "run_router"]
+
 class RouterError(Exception):
     """The router process ended with an error; the text is its last words."""
 

@@ -29,7 +29,8 @@ def curl_line(url: str, model: Model, has_key: bool, certificate: str | None) ->
     """A command that works as it stands. The key itself is never shown."""
     if model.chats:
         path = "/v1/chat/completions"
-        body = {"model": model.name, "messages": [{"role": "user", "content": "What is the capital of France?"}]}
+        message = {"role": "user", "content": "What is the capital of France?"}
+        body = {"model": model.name, "messages": [message], "temperature": 0}
     else:
         path = "/v1/completions"
         body = {"model": model.name, "prompt": "The capital of France is"}

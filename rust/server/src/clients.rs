@@ -27,7 +27,8 @@ struct Client {
 
 /// HTTP processes and their live requests.
 pub struct Clients {
-    clients: HashMap<Vec<u8>, Client>,
+    /// By the identity of their sockets.
+    known: HashMap<Vec<u8>, Client>,
     live: HashMap<RequestId, Live>,
     next: u64,
     bound: u64,
@@ -36,13 +37,13 @@ pub struct Clients {
 impl Clients {
     /// `bound`: bytes of output that may be under way to one client.
     pub fn new(bound: u64) -> Self {
-        Self { clients: HashMap::new(), live: HashMap::new(), next: 0, bound }
+        Self { known: HashMap::new(), live: HashMap::new(), next: 0, bound }
     }
 
     /// A client says hello. Returns the requests of a former process of the same name: nobody waits for them.
     pub fn hello(&mut self, identity: &[u8], name: &str) -> Vec<RequestId> {
         let former: Vec<Vec<u8>> = self
-            .clients
+            .known
             .iter()
             .filter(|(other, client)| client.name == name && other.as_slice() != identity)
             .map(|(other, _)| other.clone())
@@ -51,13 +52,13 @@ impl Clients {
         orphans.extend(self.gone(identity));
         let client =
             Client { name: name.to_owned(), requests: BTreeMap::new(), sent: 0, received: 0, overrun: Vec::new() };
-        self.clients.insert(identity.to_vec(), client);
+        self.known.insert(identity.to_vec(), client);
         orphans
     }
 
     /// Forgets a client. Returns its live requests.
     pub fn gone(&mut self, identity: &[u8]) -> Vec<RequestId> {
-        let Some(client) = self.clients.remove(identity) else { return Vec::new() };
+        let Some(client) = self.known.remove(identity) else { return Vec::new() };
         let orphans: Vec<RequestId> = client.requests.into_values().collect();
         for request in &orphans {
             self.live.remove(request);
@@ -67,12 +68,12 @@ impl Clients {
 
     /// Whether the client has said hello.
     pub fn knows(&self, identity: &[u8]) -> bool {
-        self.clients.contains_key(identity)
+        self.known.contains_key(identity)
     }
 
     /// The id that a new request of the client gets; None if the client has a live request of the same id.
     pub fn add(&mut self, identity: &[u8], id: u64, sampling: Sampling) -> Option<RequestId> {
-        let client = self.clients.get_mut(identity)?;
+        let client = self.known.get_mut(identity)?;
         let request = RequestId(self.next);
         match client.requests.entry(id) {
             std::collections::btree_map::Entry::Occupied(_) => return None,
@@ -85,7 +86,7 @@ impl Clients {
 
     /// Our id of the client's request, which is forgotten.
     pub fn abort(&mut self, identity: &[u8], id: u64) -> Option<RequestId> {
-        let request = self.clients.get_mut(identity)?.requests.remove(&id)?;
+        let request = self.known.get_mut(identity)?.requests.remove(&id)?;
         self.live.remove(&request);
         Some(request)
     }
@@ -97,7 +98,7 @@ impl Clients {
     /// The request has ended.
     pub fn end(&mut self, request: RequestId) -> Option<Live> {
         let live = self.live.remove(&request)?;
-        if let Some(client) = self.clients.get_mut(&live.client) {
+        if let Some(client) = self.known.get_mut(&live.client) {
             client.requests.remove(&live.id);
         }
         Some(live)
@@ -105,7 +106,7 @@ impl Clients {
 
     /// Bytes of output were sent. Returns requests to abort if the client has not taken in enough of what it got.
     pub fn sent(&mut self, identity: &[u8], bytes: usize) -> Vec<RequestId> {
-        let Some(client) = self.clients.get_mut(identity) else { return Vec::new() };
+        let Some(client) = self.known.get_mut(identity) else { return Vec::new() };
         client.sent += bytes as u64;
         if client.sent.saturating_sub(client.received) <= self.bound {
             return Vec::new();
@@ -120,14 +121,14 @@ impl Clients {
 
     /// The client has taken in `total` bytes. Returns its ids of requests that ended while it did not.
     pub fn received(&mut self, identity: &[u8], total: u64) -> Vec<u64> {
-        let Some(client) = self.clients.get_mut(identity) else { return Vec::new() };
+        let Some(client) = self.known.get_mut(identity) else { return Vec::new() };
         client.received = client.received.max(total.min(client.sent));
         if client.sent - client.received > self.bound { Vec::new() } else { std::mem::take(&mut client.overrun) }
     }
 
     /// Whether the client may add requests now.
     pub fn overrun(&self, identity: &[u8]) -> bool {
-        self.clients.get(identity).is_some_and(|client| client.sent.saturating_sub(client.received) > self.bound)
+        self.known.get(identity).is_some_and(|client| client.sent.saturating_sub(client.received) > self.bound)
     }
 }
 

@@ -144,13 +144,13 @@ impl<'a> Router<'a> {
                 self.beat(now)?;
                 next_beat = now + SECOND;
             }
-            let wait_ms = (next_beat - now).div_ceil(1_000_000) as i64;
+            let wait_ms = (next_beat - now).div_ceil(1_000_000).cast_signed();
             poll(&[&sockets.plans, &sockets.requests, &sockets.control], wait_ms)?;
             while let Some((identity, frame)) = receive_from(&sockets.plans)? {
-                self.from_rank(&identity, &frame)?;
+                self.hear_rank(&identity, &frame)?;
             }
             while let Some((identity, frame)) = receive_from(&sockets.requests)? {
-                self.from_client(&identity, &frame)?;
+                self.hear_client(&identity, &frame)?;
             }
             if stopped(sockets)? {
                 return Ok(());
@@ -190,7 +190,7 @@ impl<'a> Router<'a> {
         Ok(())
     }
 
-    fn from_rank(&mut self, identity: &[u8], frame: &[u8]) -> Result<()> {
+    fn hear_rank(&mut self, identity: &[u8], frame: &[u8]) -> Result<()> {
         let Some(rank) = self.ranks.rank_of(identity) else {
             self.telemetry.bad_frame();
             return Ok(());
@@ -250,13 +250,10 @@ impl<'a> Router<'a> {
         }
     }
 
-    fn from_client(&mut self, identity: &[u8], frame: &[u8]) -> Result<()> {
-        let message = match decode(frame) {
-            Ok(message) => message,
-            Err(_) => {
-                self.telemetry.bad_frame();
-                return Ok(());
-            }
+    fn hear_client(&mut self, identity: &[u8], frame: &[u8]) -> Result<()> {
+        let Ok(message) = decode(frame) else {
+            self.telemetry.bad_frame();
+            return Ok(());
         };
         match message {
             ClientMessage::ClientHello(hello) => self.hello(identity, &hello),
@@ -285,12 +282,12 @@ impl<'a> Router<'a> {
     }
 
     fn hello(&mut self, identity: &[u8], hello: &wire::ClientHello) -> Result<()> {
-        if hello.protocol != PROTOCOL {
-            self.telemetry.bad_frame(); // its own check of our hello tells the supervisor
-        } else {
+        if hello.protocol == PROTOCOL {
             for orphan in self.clients.hello(identity, &hello.name) {
                 self.scheduler.abort(orphan);
             }
+        } else {
+            self.telemetry.bad_frame(); // it will see from our hello that we do not understand each other
         }
         let Capacity { pages, page_size, slots, vocab, context } = self.capacity;
         let answer = encode(&RouterHello { protocol: PROTOCOL, vocab, context, pages, page_size, slots });
