@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import httpx
@@ -261,6 +262,25 @@ def test_too_large_a_body(process: HttpProcess, client: httpx.Client) -> None:
     response = client.post(COMPLETIONS, content=endless(), headers=JSON)  # chunked: no length is announced
     assert response.status_code == 413
     assert response.json()["error"]["code"] == "body_too_large"
+
+
+def test_long_lists_of_the_wrong_things_are_refused_at_the_first(process: HttpProcess, client: httpx.Client) -> None:
+    wrong = [{}] * 1_000_000
+    assert refused(client, "/detokenize", {"tokens": wrong})["param"] == "tokens"
+    assert refused(client, COMPLETIONS, {"prompt": wrong})["param"] == "prompt"
+    assert refused(client, CHAT, {"messages": wrong})["param"].startswith("messages")
+
+
+def test_what_is_not_http(process: HttpProcess, client: httpx.Client) -> None:
+    with socket.create_connection(("127.0.0.1", process.port)) as other:
+        other.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        answer = b""
+        while part := other.recv(4096):
+            answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["error"]["code"] == "invalid_http"
+    assert client.get("/live").status_code == 200
 
 
 def test_too_long_a_head(process: HttpProcess, client: httpx.Client) -> None:

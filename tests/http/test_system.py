@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import ssl
+import subprocess
 from pathlib import Path
 
 import httpx
@@ -193,3 +196,21 @@ def refuses_connections(process: HttpProcess) -> bool:
     except httpx.TransportError:
         return True
     return False
+
+
+def test_tls(run_dir: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl command to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    )
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    context = ssl.create_default_context(cafile=str(certificate))
+    with (
+        http_process(run_dir, tiny_folder, ssl_keyfile=str(key), ssl_certfile=str(certificate)) as process,
+        httpx.Client(base_url=process.url.replace("http:", "https:"), verify=context) as client,
+    ):
+        body = {"prompt": "Hi", "stream": True}
+        assert client.post("/v1/completions", json=body).text.endswith("data: [DONE]\n\n")

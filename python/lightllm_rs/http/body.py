@@ -8,12 +8,18 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from lightllm_rs.http.errors import ApiError, bad_request
+from lightllm_rs.http.errors import ApiError, bad_request, unavailable
 from lightllm_rs.http.schemas.fields import Body
 from lightllm_rs.http.service import Service
 
 INLINE_BYTES = 256 << 10
 """Longer bodies are checked in a thread, so that the other requests go on."""
+
+BODY_SECONDS = 60.0
+"""An upload that stands still for so long is given up."""
+
+LARGEST_AT_ONCE = 16
+"""Bodies that are coming in at the same time may be so many times the longest one together."""
 
 Parsed = TypeVar("Parsed", bound=Body)
 
@@ -26,24 +32,34 @@ class ClientGone(Exception):
         self.ran = ran
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The body, of at most `limit` bytes. Raises ApiError 413, or ClientGone."""
+async def read_body(request: Request, service: Service) -> bytes:
+    """The body. Raises ApiError 413 if it is too long, 503 if too much is coming in at once, or ClientGone."""
+    limit = service.settings.max_body_bytes
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
     parts: list[bytes] = []
     size = 0
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise _too_large(limit)
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)
+    try:
+        while True:
+            try:
+                message = await asyncio.wait_for(request.receive(), BODY_SECONDS)
+            except asyncio.TimeoutError:
+                raise bad_request(f"nothing of the body came for {BODY_SECONDS:g} seconds", code="body_late") from None
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            service.incoming += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            if service.incoming > LARGEST_AT_ONCE * limit:
+                raise unavailable("too many large requests are coming in at once", "overloaded")
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+    finally:
+        service.incoming -= size
 
 
 def _too_large(limit: int) -> ApiError:
@@ -55,7 +71,7 @@ async def parse_body(request: Request, service: Service, schema: type[Parsed]) -
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise bad_request("the body must be JSON, with Content-Type: application/json", code="content_type")
-    data = await read_body(request, service.settings.max_body_bytes)
+    data = await read_body(request, service)
     try:
         if len(data) <= INLINE_BYTES:
             body = schema.model_validate_json(data)

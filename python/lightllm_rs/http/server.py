@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from lightllm_rs.http.errors import bad_request
 from lightllm_rs.settings import ServeSettings
 
 MAX_HEAD_BYTES = 64 << 10
@@ -70,6 +71,13 @@ class BoundedProtocol(HttpToolsProtocol):
         """The request is there; the next bytes are another head."""
         super().on_message_complete()
         self._head = 0
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is not HTTP, in the shape of all errors."""
+        body = bad_request(msg.strip(), code="invalid_http").body()
+        head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: "
+        self.transport.write(head + b"%d\r\n\r\n" % len(body) + body)
+        self.transport.close()
 
     def _head_is_done(self) -> None:
         self._head = -1

@@ -31,6 +31,7 @@ class Service:
         threads: for long texts, off the event loop.
         calls: requests that are being generated; `streams` are those of them that are streamed.
         active: HTTP requests that have no complete answer yet, health questions aside.
+        incoming: bytes of bodies that are not all there yet.
         draining: nothing new is accepted.
         on_idle: called each time when `active` falls to 0.
         seeds: for requests without a seed of their own.
@@ -48,6 +49,7 @@ class Service:
     calls: set[Call] = field(default_factory=set)
     streams: set[EventStream] = field(default_factory=set)
     active: int = 0
+    incoming: int = 0
     draining: bool = False
     on_idle: Callable[[], None] | None = None
     started: int = field(default_factory=lambda: int(time.time()))

@@ -53,6 +53,9 @@ class Message(Body):
     tool_calls: list[dict[str, Any]] | None = None
 
 
+Messages = Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)]
+
+
 class ChatCompletionRequest(SamplingBody):
     """A conversation whose next turn is wanted."""
 
@@ -77,7 +80,7 @@ class ChatCompletionRequest(SamplingBody):
     }
     IGNORED: ClassVar[frozenset[str]] = NO_EFFECT
 
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
+    messages: Messages
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Most tokens to generate; the newer name of max_tokens."
     )

@@ -93,6 +93,12 @@ def _token_ids(value: Any) -> list[int]:
     return ids_in_range(value)
 
 
+def _required_ids(value: Any) -> list[int]:
+    if value is None:
+        raise ValueError("must be a list of token ids")
+    return _token_ids(value)
+
+
 _ID = {"type": "integer", "minimum": 0, "maximum": MAX_ID}
 _IDS = {"type": "array", "items": _ID}
 _TEXT = {"type": "string", "minLength": 1}
@@ -134,5 +140,6 @@ LogitBias = Annotated[
     ),
 ]
 TokenIds = Annotated[Any, AfterValidator(_token_ids), WithJsonSchema({"anyOf": [_IDS, {"type": "null"}]})]
+RequiredTokenIds = Annotated[Any, AfterValidator(_required_ids), WithJsonSchema(_IDS)]
 
 Seed = Annotated[int, Field(ge=-(2**63), le=2**64 - 1)]

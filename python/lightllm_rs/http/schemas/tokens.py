@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from lightllm_rs.http.schemas.chat import MAX_MESSAGES, Message
-from lightllm_rs.http.schemas.fields import MAX_ID, Body
+from lightllm_rs.http.schemas.chat import Messages
+from lightllm_rs.http.schemas.fields import Body, RequiredTokenIds
 
 
 class TokenizeRequest(Body):
@@ -20,7 +20,7 @@ class TokenizeRequest(Body):
     }
     model: str | None = None
     prompt: str | None = None
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
+    messages: Messages | None = None
     add_special_tokens: bool | None = None
     add_generation_prompt: bool | None = None
     return_token_strs: bool | None = None
@@ -37,4 +37,4 @@ class DetokenizeRequest(Body):
     """Token ids whose text is wanted."""
 
     model: str | None = None
-    tokens: list[Annotated[int, Field(ge=0, le=MAX_ID)]]
+    tokens: RequiredTokenIds
