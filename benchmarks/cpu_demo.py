@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import time
+from pathlib import Path
 from typing import Any
 
 from load import run_load, summary
@@ -24,26 +24,29 @@ PROMPTS = [
     for number, subject in enumerate(SUBJECTS + MORE_SUBJECTS)
 ]
 
+PAD = 2
 
-def transformers_rates(path: str, dtype: str, tokens: int) -> dict[str, float]:
-    """Tokens a second of `generate`: one prompt alone, and a static batch of 16."""
+
+def transformers_rates(path: Path, dtype: str, tokens: int) -> dict[str, float]:
+    """Tokens a second of `generate`: one prompt alone, and a static batch of 16, padded on the left."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder, name = os.path.split(path)
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name)
-    tokenizer.padding_side = "left"
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=getattr(torch, dtype))
-    model.eval()
+    from lightllm_rs.tokenizer.load import load_tokenizer
+    from transformers_demo import demo_in_transformers
+
+    tokenizer = load_tokenizer(path)
+    model = demo_in_transformers(path, getattr(torch, dtype))
     rates = {}
     for label, prompts in (("alone", PROMPTS[:1]), ("batch", PROMPTS)):
-        inputs = tokenizer(prompts, return_tensors="pt", padding=True)
-        options: dict[str, Any] = {"do_sample": False, "pad_token_id": tokenizer.pad_token_id}
+        ids = [tokenizer.encode(prompt) for prompt in prompts]
+        width = max(map(len, ids))
+        padded = torch.tensor([[PAD] * (width - len(row)) + row for row in ids])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids])
+        options: dict[str, Any] = {"attention_mask": mask, "do_sample": False, "pad_token_id": PAD}
         with torch.inference_mode():
-            model.generate(**inputs, **options, min_new_tokens=4, max_new_tokens=4)
+            model.generate(padded, **options, min_new_tokens=4, max_new_tokens=4)
             began = time.perf_counter()
-            model.generate(**inputs, **options, min_new_tokens=tokens, max_new_tokens=tokens)
+            model.generate(padded, **options, min_new_tokens=tokens, max_new_tokens=tokens)
         rates[label] = len(prompts) * tokens / (time.perf_counter() - began)
     return rates
 
@@ -73,9 +76,9 @@ def main() -> None:
     parser.add_argument("--dtypes", default="bfloat16,float32")
     options = parser.parse_args()
 
-    from lightllm_rs.checkpoint.demo import demo_model
+    from lightllm_rs.checkpoint import locate
 
-    path = str(demo_model())
+    path = Path(locate().path)
     measured: dict[str, list[float]] = {}
     for _ in range(options.rounds):
         for dtype in options.dtypes.split(","):

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
-from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+from transformers import PreTrainedModel
 
 from helpers.model_runner import ModelRunner, Sequence
 from lightllm_rs.checkpoint import Checkpoint, locate
 from lightllm_rs.models import load_model
 from lightllm_rs.tokenizer.load import load_tokenizer
 from lightllm_rs.tokenizer.text_tokenizer import TextTokenizer
+from transformers_demo import demo_in_transformers
 
 PROMPTS = [
     "What is the capital of France?",
@@ -51,28 +51,7 @@ def tokenizer(checkpoint: Checkpoint) -> TextTokenizer:
 
 @pytest.fixture(scope="module")
 def reference(checkpoint: Checkpoint) -> PreTrainedModel:
-    """Its weights read by transformers' own GGUF reader, dequantisation and name map.
-
-    (`from_pretrained` would want accelerate, and reads the file three times.)
-    """
-    config = LlamaConfig(
-        num_hidden_layers=30,
-        hidden_size=576,
-        intermediate_size=1536,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-        vocab_size=49152,
-        max_position_embeddings=8192,
-        rms_norm_eps=1e-5,
-        rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
-        tie_word_embeddings=True,
-    )
-    model = LlamaForCausalLM._from_config(config, dtype=torch.float32).eval()
-    tensors = load_gguf_checkpoint(str(checkpoint.path), return_tensors=True, model_to_load=model)["tensors"]
-    missing, unexpected = model.load_state_dict(tensors, strict=False)
-    assert (missing, unexpected) == (["lm_head.weight"], [])
-    model.tie_weights()
-    return model
+    return demo_in_transformers(checkpoint.path)
 
 
 def test_shape_of_the_demo_model(checkpoint: Checkpoint) -> None:

@@ -33,7 +33,7 @@ class Matrix(nn.Module):
         if self.packed is None:
             assert self.weight is not None, "a weight is either plain or packed"
             return F.linear(x, self.weight, self.bias)
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        y: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, self.packed, self.bias, "none", [], "")
         return y
 
 
