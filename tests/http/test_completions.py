@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
 from typing import Any
 
 import httpx
+import msgspec
 import openai
 import pytest
 
-from helpers.http_process import CONTEXT, END_ID, HttpProcess, never, prompt_ids, says, says_ids
+from helpers.http_process import CONTEXT, END_ID, HttpProcess, Step, never, prompt_ids, rows_of, says, says_ids
 from helpers.tiny_models import END_OF_TEXT, tiny_tokenizer
+from lightllm_rs.messages import requests
 from lightllm_rs.messages.frames import unpack_f32, unpack_u32
 
 
@@ -263,3 +266,32 @@ def test_a_client_that_leaves_a_stream_frees_its_request(process: HttpProcess, c
     with client.stream("POST", "/v1/completions", json=body) as response:
         assert next(response.iter_lines())
     process.wait(lambda: process.aborts == [process.adds[0].request], "the router was not told")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("most", [0, 3])
+def test_an_echoed_prompt_whose_log_probabilities_come_in_pieces(
+    process: HttpProcess, client: httpx.Client, stream: bool, most: int
+) -> None:
+    def pieces(add: requests.Add) -> Generator[Step, None, None]:
+        first, *rest = rows_of(add, [72, 73, 74], ends=False)
+        assert isinstance(first, requests.OutputRow)
+        entries = first.prompt_logprobs
+        assert entries is not None
+        # A preempted request reports some positions again.
+        for start, end in ((1, 3), (3, 5), (1, 4), (4, 6), (6, len(entries) + 1)):
+            piece = entries[start - 1 : end - 1]
+            yield requests.OutputRow(add.request, b"", requests.RUNNING, None, None, start, piece)
+        yield msgspec.structs.replace(first, prompt_start=0, prompt_logprobs=None)
+        yield from rest
+
+    process.script = pieces
+    body = {"prompt": [65] * 9, "max_tokens": most, "echo": True, "logprobs": 1}
+    if stream:
+        answer = client.post("/v1/completions", json={**body, "stream": True})
+        assert answer.status_code == 200, answer.text
+        lists = [event["choices"][0]["logprobs"] for event in events(answer)]
+        values = [value for entry in lists for value in entry["token_logprobs"]]
+    else:
+        values = complete(client, **body)["choices"][0]["logprobs"]["token_logprobs"]
+    assert values == [None] + [-0.5] * (8 + most)

@@ -157,7 +157,8 @@ class Choice:
         if start > len(known):
             self.call.fail(internal())  # a hole: the backend broke its contract
             return
-        known[max(start, 1) :] = entries[1 - start if start == 0 else 0 :]
+        first = max(start, 1)
+        known[first : start + len(entries)] = entries[first - start :]
 
     def fail(self, error: ApiError) -> None:
         """The router says that this request could not be served: so ends the whole answer."""

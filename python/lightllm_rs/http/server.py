@@ -18,6 +18,10 @@ from lightllm_rs.settings import ServeSettings
 MAX_HEAD_BYTES = 64 << 10
 """Longest request line and headers together."""
 
+HEAD_TOO_LONG = "The head of the request is too long."
+FIELD_BYTES = 4
+"""A colon, a space and a line break of each header."""
+
 HEAD_SECONDS = 30.0
 """A head that takes longer to come in is cut off."""
 
@@ -34,7 +38,8 @@ class BoundedProtocol(HttpToolsProtocol):
     It also lends the transport to the application, for the watch over readers that stall.
     """
 
-    _head = 0
+    _head = 0  # bytes of the head that is coming in; -1 in a body
+    _fields = 0  # the same, as the parser counts them: a head may come in one read with its body
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -49,18 +54,38 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head or of a body."""
+        if self._head == 0:
+            data = data.lstrip(b"\r\n")  # some clients end a body with a line break
+            if not data:
+                return
         if self._head >= 0:
             self._head += len(data)
             if self._head_timer is None:  # a later request of the connection
                 self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
         super().data_received(data)
         if self._head > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response("The head of the request is too long.")
+            self.send_400_response(HEAD_TOO_LONG)
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
+        self._fields = 0
         self.scope["transport"] = self.transport  # type: ignore[typeddict-unknown-key]
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the request line."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer of a body in chunks."""
+        self._count(len(name) + len(value) + FIELD_BYTES)
+        super().on_header(name, value)
+
+    def _count(self, size: int) -> None:
+        self._fields += size
+        if self._fields > MAX_HEAD_BYTES:
+            raise ValueError(HEAD_TOO_LONG)  # the parser stops, and `send_400_response` is called
 
     def on_headers_complete(self) -> None:
         """The head is there."""
@@ -73,7 +98,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head = 0
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what is not HTTP, in the shape of all errors."""
+        """Answers what is not HTTP, in the shape of all errors; in the middle of an answer it can only hang up."""
+        if self.transport.is_closing():
+            return
+        if self.pipeline or (self._answering and self.cycle.response_started):
+            self.transport.close()
+            return
+        if self._fields > MAX_HEAD_BYTES:
+            msg = HEAD_TOO_LONG
         body = bad_request(msg.strip(), code="invalid_http").body()
         head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: "
         self.transport.write(head + b"%d\r\n\r\n" % len(body) + body)
@@ -85,8 +117,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _head_is_late(self) -> None:
-        if not self.transport.is_closing():
+        if self._answering:  # the next head has time until this answer is over
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+        elif not self.transport.is_closing():
             self.transport.close()
 
 

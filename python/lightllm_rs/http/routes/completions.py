@@ -116,8 +116,14 @@ class _Answer:
             completion_logprobs(lists, choice.records(), len(prompt.text))
         return (prompt.text + text if first else text), lists.as_json() if lists is not None else None
 
+    def _lacks_prompt(self, choice: Choice) -> bool:
+        wanted = self._logprobs is not None and self._call.wishes.sampling.prompt_logprobs >= 0
+        return wanted and len(choice.prompt_logprobs) < choice.prompt_tokens
+
     def of_choice(self, choice: Choice) -> bytes:
-        """One event."""
+        """One event. The echoed prompt waits until the log-probabilities of all of it are there."""
+        if choice.finish is None and choice.index not in self._begun and self._lacks_prompt(choice):
+            return b""
         text, logprobs = self._take(choice)
         if not text and choice.finish is None and (logprobs is None or not logprobs["tokens"]):
             return b""
