@@ -21,18 +21,22 @@ def device_memory(device: torch.device) -> tuple[int, int]:
     return free, free
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed, on whichever device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "DefaultCPUAllocator" in str(error)  # a plain RuntimeError on a CPU
+
+
 @contextmanager
 def memory_errors() -> Iterator[None]:
     """Turns running out of memory into StepError. Everything else is left to end the process: after a kernel's error
     nothing on the device can be trusted."""
     try:
         yield
-    except torch.OutOfMemoryError:
-        torch.cuda.empty_cache()
-        raise StepError(OUT_OF_MEMORY) from None
-    except MemoryError:
-        raise StepError(OUT_OF_MEMORY) from None
-    except RuntimeError as error:
-        if "DefaultCPUAllocator" not in str(error):  # the type is RuntimeError on a CPU
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
         raise StepError(OUT_OF_MEMORY) from None

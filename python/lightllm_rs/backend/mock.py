@@ -11,12 +11,14 @@ import time
 import numpy as np
 
 from lightllm_rs.backend.base import LaunchedStep, ModelBackend, Outcome, PhaseReporter
+from lightllm_rs.backend.errors import BackendError
 from lightllm_rs.backend.mock_logprobs import row_extra
 from lightllm_rs.backend.mock_tokens import EMPTY, Powers, emitted, next_hashes, row_hashes
 from lightllm_rs.backend.model_files import read_config
 from lightllm_rs.backend.options import BackendOptions, Capacity
 from lightllm_rs.backend.plan import Array, Plan, ranges
 from lightllm_rs.backend.slots import SlotTable
+from lightllm_rs.checkpoint import CheckpointError
 
 PAGE_SIZE, SLOTS, CONTEXT, CACHE_TOKENS = 16, 256, 1 << 17, 1 << 20
 
@@ -42,7 +44,10 @@ class MockBackend(ModelBackend):
     def init_model(self, options: BackendOptions, phase: PhaseReporter) -> Capacity:
         began = time.perf_counter()
         config = read_config(options)
-        context = options.context or min(config.max_positions, CONTEXT)
+        try:
+            context = min(config.context(options.context or None), CONTEXT)
+        except CheckpointError as error:
+            raise BackendError(str(error)) from None
         page_size = options.page_size or PAGE_SIZE
         tokens = options.kv_cache_tokens or max(CACHE_TOKENS, context)
         self.open(Capacity(tokens // page_size, page_size, options.slots or SLOTS, config.vocab, context))

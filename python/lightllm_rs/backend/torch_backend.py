@@ -16,7 +16,7 @@ from lightllm_rs.backend.errors import BackendError, StepError
 from lightllm_rs.backend.forward import batch_of, pack_batch
 from lightllm_rs.backend.graphs import DecodeGraphs, batch_sizes
 from lightllm_rs.backend.kv_size import Room, cache_pages
-from lightllm_rs.backend.memory import device_memory, memory_errors
+from lightllm_rs.backend.memory import device_memory, is_out_of_memory, memory_errors
 from lightllm_rs.backend.model_files import open_checkpoint
 from lightllm_rs.backend.options import BackendOptions, Capacity
 from lightllm_rs.backend.plan import Array, Plan
@@ -67,7 +67,7 @@ class TorchBackend(ModelBackend):
             page_size=options.page_size or PAGE_SIZE,
             slots=min(slots, options.most_step_tokens),
             vocab=config.vocab,
-            context=config.context(options.context or None),
+            context=config.context(None),
         )
         room = self._measure(options, draft)
         if options.device == "cuda":
@@ -91,12 +91,17 @@ class TorchBackend(ModelBackend):
         """Reads the model. Raises BackendError."""
         checkpoint = open_checkpoint(options)
         try:
-            checkpoint.config().context(options.context or None)  # before minutes of loading
-            self.model = load_model(checkpoint, dtype=self.dtype, device=self.device, tp=self.tp, seed=options.seed)
+            context = checkpoint.config().context(options.context or None)  # refused before minutes of loading
+            self.model = load_model(
+                checkpoint, dtype=self.dtype, device=self.device, tp=self.tp, seed=options.seed, context=context
+            )
         except CheckpointError as error:
             raise BackendError(str(error)) from None
-        except torch.OutOfMemoryError:
-            raise BackendError("the weights do not fit the GPU's memory: raise --tp or use a smaller model") from None
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            where = "GPU's memory: raise --tp" if self.device.type == "cuda" else "memory: choose a smaller --dtype"
+            raise BackendError(f"the weights do not fit the {where} or use a smaller model") from None
 
     def open(self, capacity: Capacity) -> None:
         """Makes the KV cache and the slots. Graphs of those before are gone."""

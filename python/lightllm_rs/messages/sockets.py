@@ -118,7 +118,7 @@ class AsyncDealer(Dealer):
         self._drain_soon()  # sending may have consumed the edge that announced an incoming frame
 
     def _drain_soon(self) -> None:
-        if not self._scheduled and not self._closed:
+        if not self._scheduled and not self._closed and not self._loop.is_closed():
             self._scheduled = True
             self._loop.call_soon(self._drain)
 

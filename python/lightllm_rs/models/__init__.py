@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from ..checkpoint import Checkpoint
@@ -19,12 +21,18 @@ def load_model(
     device: torch.device,
     tp: TensorParallel | None = None,
     seed: int = 0,
+    context: int | None = None,
 ) -> CausalLM:
     """The model of `checkpoint`, its weights loaded (or made up from `seed`, for a dummy checkpoint).
+
+    context: longest sequence that will be asked for, where that is less than the model's own; tables of positions end
+    there.
 
     Raises `CheckpointError`, in one line, whatever is wrong with the files.
     """
     config = checkpoint.config()
+    if context is not None:
+        config = replace(config, max_positions=min(context, config.max_positions))
     model = model_class(config.architecture).from_config(config, dtype, device, tp or TensorParallel())
     model.load(checkpoint.tensors(model.shapes(), dtype=dtype, device=device, seed=seed))
     return model

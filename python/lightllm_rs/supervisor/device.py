@@ -33,10 +33,12 @@ def choose_device(settings: ServeSettings, gpus: int) -> str:
     if settings.backend == "mock":
         return "cpu"
     device = settings.device if settings.device != "auto" else ("cuda" if gpus else "cpu")
+    if device == "cuda" and not gpus:
+        raise ServiceError("no GPU can be seen: choose --device cpu, or look at CUDA_VISIBLE_DEVICES and nvidia-smi")
     if device == "cuda" and gpus < settings.tp:
         raise ServiceError(
             f"--tp {settings.tp} needs as many GPUs and {gpus} can be seen: "
-            "lower --tp, choose --device cpu, or look at CUDA_VISIBLE_DEVICES and nvidia-smi"
+            "lower --tp, or look at CUDA_VISIBLE_DEVICES and nvidia-smi"
         )
     return device
 

@@ -96,7 +96,7 @@ class Service:
             self._engine_since = child.ready
             self._tell_http(self._engine_up())
             if self._state == DOWN:
-                log.info("router and backends serve again after %.1f s", child.served(child.spawned))
+                log.info("router and backends serve again after %.1f s", child.ready - child.spawned)
                 self._enter(SERVING)
         if self._state == LOADING and all(other.ready is not None for other in self._fleet.children.values()):
             self._enter(SERVING)

@@ -18,7 +18,7 @@ pub struct SchedulerConfig {
     pub step_tokens: u32,
     /// Prefill tokens of one request in one step at most.
     pub prefill_chunk: u32,
-    /// Requests that may wait. Preempted ones are not refused, and count.
+    /// Requests that may wait beside those for which a slot is free. Preempted ones are not refused, and count.
     pub queue_requests: usize,
     /// Prompt tokens that may wait, at least `context`, so that an empty queue takes any request.
     pub queue_tokens: u64,

@@ -42,9 +42,10 @@ impl Queue {
         self.prompt_tokens
     }
 
-    /// Whether a new request with a prompt of this length may wait.
-    pub fn check_room(&self, prompt_len: usize, now: u64) -> Result<()> {
-        if self.len() < self.max_requests && self.prompt_tokens + prompt_len as u64 <= self.max_tokens {
+    /// Whether a new request with a prompt of this length may wait. Those for which a slot is free do not count: they
+    /// are here only until the next plan.
+    pub fn check_room(&self, prompt_len: usize, free_slots: usize, now: u64) -> Result<()> {
+        if self.len() < self.max_requests + free_slots && self.prompt_tokens + prompt_len as u64 <= self.max_tokens {
             return Ok(());
         }
         Err(Error::QueueFull {
@@ -144,13 +145,14 @@ mod tests {
     #[test]
     fn bounds_hold_for_new_requests_only() {
         let mut queue = queue(2, 10);
-        assert_eq!(queue.check_room(10, 0), Ok(()));
+        assert_eq!(queue.check_room(10, 0, 0), Ok(()));
         queue.push(sequence(5, 6));
-        assert_eq!(queue.check_room(4, 0), Ok(()));
+        assert_eq!(queue.check_room(4, 0, 0), Ok(()));
         let full = Err(Error::QueueFull { requests: 1, tokens: 6, retry_after_s: 1 });
-        assert_eq!(queue.check_room(5, 0), full);
+        assert_eq!(queue.check_room(5, 0, 0), full);
         queue.push(sequence(6, 1));
-        assert!(queue.check_room(1, 0).is_err(), "two requests are the bound");
+        assert!(queue.check_room(1, 0, 0).is_err(), "two requests are the bound");
+        assert_eq!(queue.check_room(1, 1, 0), Ok(()), "and one for a free slot");
         queue.push(sequence(2, 100));
         queue.check_invariants();
         assert_eq!(queue.pop().map(|sequence| sequence.arrival), Some(2), "a preempted request is the head");

@@ -66,6 +66,10 @@ impl RunningSet {
         !self.free.is_empty()
     }
 
+    pub fn free_slots(&self) -> usize {
+        self.free.len()
+    }
+
     /// Takes the lowest free slot. The caller knows that there is one.
     pub fn insert(&mut self, running: Running) -> SlotId {
         let slot = self.free.pop_first().expect("a free slot was seen");

@@ -163,7 +163,8 @@ impl<'a> Router<'a> {
     fn beat(&mut self, now: u64) -> Result<()> {
         let stats = self.scheduler.stats();
         let config = self.scheduler.config();
-        let full = stats.queued >= config.queue_requests || stats.queued_tokens >= config.queue_tokens;
+        let full = stats.queued + stats.running >= config.queue_requests + config.slots as usize
+            || stats.queued_tokens >= config.queue_tokens;
         send(&self.sockets.health, &encode(&self.telemetry.heartbeat(&stats, full)))?;
         send(&self.sockets.metrics, &encode(&self.telemetry.report(stats, now, self.capacity.page_size)))
     }

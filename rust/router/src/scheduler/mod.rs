@@ -101,7 +101,7 @@ impl Scheduler {
     /// Queues a request. An error changes nothing and tells what the caller can do.
     pub fn add(&mut self, request: Request, now: u64) -> Result<()> {
         self.check_request(&request)?;
-        if let Err(full) = self.queue.check_room(request.prompt.len(), now) {
+        if let Err(full) = self.queue.check_room(request.prompt.len(), self.running.free_slots(), now) {
             self.totals.refused_queue_full += 1;
             return Err(full);
         }

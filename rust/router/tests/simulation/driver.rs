@@ -63,7 +63,8 @@ impl Driver {
         let (prompt, max_tokens) = (request.prompt.len() as u64, request.max_tokens);
         let (total, stats) = (prompt + u64::from(max_tokens), self.scheduler.stats());
         let result = self.scheduler.add(request.clone(), self.now);
-        let queue_full = stats.queued >= config.queue_requests || stats.queued_tokens + prompt > config.queue_tokens;
+        let queue_full = stats.queued + stats.running >= config.queue_requests + config.slots as usize
+            || stats.queued_tokens + prompt > config.queue_tokens;
         if let Err(error) = result {
             match error {
                 Error::PromptTooLong { .. } => assert!(prompt > u64::from(config.context)),

@@ -56,7 +56,8 @@ fn a_failed_step_that_nobody_planned_ends_nobody() {
 
 #[test]
 fn messages_say_what_to_do() {
-    let config = SchedulerConfig { pages: 2, page_size: 4, context: 100, queue_requests: 1, ..Default::default() };
+    let sizes = SchedulerConfig { pages: 2, page_size: 4, context: 100, ..Default::default() };
+    let config = SchedulerConfig { slots: 1, queue_requests: 1, ..sizes };
     let mut scheduler = Scheduler::new(config).expect("valid");
     let mut refuse = |prompt: usize, max_tokens| {
         let request = Request::new(RequestId(3), vec![0; prompt], max_tokens);
@@ -76,10 +77,11 @@ fn messages_say_what_to_do() {
          shorten the prompt or give the server a larger KV cache"
     );
     scheduler.add(Request::new(RequestId(3), vec![0; 5], 3), 0).expect("it fits exactly");
+    scheduler.add(Request::new(RequestId(5), vec![0; 2], 1), 0).expect("one for the slot, one to wait");
     let mut refuse = |id, prompt: usize| {
         let request = Request::new(RequestId(id), vec![0; prompt], 1);
         scheduler.add(request, 0).expect_err("it is refused").to_string()
     };
     assert_eq!(refuse(3, 2), "request 3 is already queued or running: use a new id");
-    assert_eq!(refuse(4, 2), "the queue is full (1 requests, 5 prompt tokens waiting): retry in 1 s");
+    assert_eq!(refuse(4, 2), "the queue is full (2 requests, 7 prompt tokens waiting): retry in 1 s");
 }
