@@ -37,6 +37,6 @@ def memory_errors() -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        if torch.cuda.is_initialized():
+        if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
         raise StepError(OUT_OF_MEMORY) from None
