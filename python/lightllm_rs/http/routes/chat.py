@@ -16,6 +16,7 @@ from lightllm_rs.http.call import Call, PromptText
 from lightllm_rs.http.choice import Choice
 from lightllm_rs.http.conversation import prompt_of
 from lightllm_rs.http.errors import bad_request
+from lightllm_rs.http.extent import check_choices, check_whole_logprobs
 from lightllm_rs.http.logprobs import chat_logprobs
 from lightllm_rs.http.prompts import check_prompt, encode, output_tokens
 from lightllm_rs.http.sampling import wishes_of
@@ -37,6 +38,9 @@ async def chat_completions(request: Request) -> Response:
             check_extras(message, service, f"messages.{number}.")
         prompt = await _prompt(service, body)
         wishes = wishes_of(body, service, _logprobs(body))
+        check_choices(service, 1, wishes.n)
+        if not body.stream:
+            check_whole_logprobs([prompt], wishes, "max_tokens", "top_logprobs" if body.top_logprobs else None)
         call = Call(service, [prompt], wishes, began=began, stream=bool(body.stream))
         answer = _Answer(service, body, call)
         if body.stream:

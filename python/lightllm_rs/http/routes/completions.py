@@ -15,6 +15,7 @@ from lightllm_rs.http.body import parse_body
 from lightllm_rs.http.call import Call, PromptText
 from lightllm_rs.http.choice import Choice
 from lightllm_rs.http.errors import bad_request
+from lightllm_rs.http.extent import check_choices, check_whole_logprobs
 from lightllm_rs.http.logprobs import CompletionLogprobs, completion_logprobs
 from lightllm_rs.http.prompts import check_prompt, encode_all, output_tokens
 from lightllm_rs.http.sampling import wishes_of
@@ -38,7 +39,10 @@ async def completions(request: Request) -> Response:
             raise bad_request("max_tokens may be 0 only with echo", "max_tokens", "invalid_value")
         wants = -1 if body.logprobs is None else body.logprobs
         wishes = wishes_of(body, service, wants, wants if body.echo else -1)
+        check_choices(service, len(body.prompt), wishes.n)
         prompts = await _prompts(service, body)
+        if not body.stream:
+            check_whole_logprobs(prompts, wishes, "max_tokens", "logprobs")
         call = Call(service, prompts, wishes, began=began, stream=bool(body.stream))
         answer = _Answer(service, body, call)
         if body.stream:

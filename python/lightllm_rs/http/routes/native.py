@@ -14,6 +14,7 @@ from lightllm_rs.http.body import check_extras, parse_body
 from lightllm_rs.http.call import Call, PromptText
 from lightllm_rs.http.choice import Choice, Record
 from lightllm_rs.http.errors import bad_request
+from lightllm_rs.http.extent import check_choices, check_whole_logprobs
 from lightllm_rs.http.logprobs import finite
 from lightllm_rs.http.prompts import check_prompt, encode, output_tokens
 from lightllm_rs.http.sampling import wishes_of_native
@@ -90,7 +91,11 @@ async def _call(service: Service, body: GenerateRequest, began: float, *, stream
     check_prompt(service, ids, "inputs")
     least = parameters.min_new_tokens
     wanted = output_tokens(service, len(ids), parameters.max_new_tokens, None, least, "parameters.max_new_tokens")
-    return Call(service, [PromptText(ids, wanted)], wishes, began=began, stream=stream)
+    prompt = PromptText(ids, wanted)
+    check_choices(service, 1, wishes.n, "parameters.n")
+    if not stream:
+        check_whole_logprobs([prompt], wishes, "parameters.max_new_tokens", None)
+    return Call(service, [prompt], wishes, began=began, stream=stream)
 
 
 def _token(service: Service, choice: Choice, record: Record) -> dict[str, Any]:
