@@ -128,3 +128,14 @@ def test_templates_do_not_reach_into_python() -> None:
         refusal(source)
     for source in ("{{ messages.__class__ }}", "{{ messages['__class__'] }}", "{{ messages | attr('__class__') }}"):
         assert ChatTemplate(source, {}).render(CHAT) == ""
+
+
+def test_indentation_is_bounded() -> None:
+    text = ChatTemplate("{{ messages | tojson(indent=1000000000) }}", {}).render([{"role": "user"}])
+    assert text == "[\n" + " " * 16 + "{\n" + " " * 32 + '"role": "user"\n' + " " * 16 + "}\n]"
+
+
+def test_a_long_conversation_is_well_within_the_step_limit() -> None:
+    source = "{% for m in messages %}{% if m.role == 'user' %}{{ m.content | trim }}{% endif %}{% endfor %}"
+    text = ChatTemplate(source, {}).render([{"role": "user", "content": "Hi"}] * 20_000)
+    assert len(text) == 40_000

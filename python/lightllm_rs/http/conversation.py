@@ -11,8 +11,9 @@ from lightllm_rs.http.schemas.chat import Message
 from lightllm_rs.http.service import Service
 from lightllm_rs.tokenizer import ChatTemplateError
 
-INLINE_MESSAGES = 256
-"""Longer conversations are rendered in a thread."""
+INLINE_MESSAGES = 64
+INLINE_LETTERS = 16_384
+"""Longer conversations, in either way, are rendered in a thread."""
 
 ALLOWED_KWARGS = frozenset({"enable_thinking", "thinking", "reasoning_effort", "preserve_thinking", "date_string"})
 """Variables of a chat template that a request may set; each a boolean, a number or a short string."""
@@ -66,7 +67,8 @@ async def prompt_of(
         return template.render(turns, add_generation_prompt=add_generation_prompt, **variables)
 
     try:
-        if len(turns) <= INLINE_MESSAGES:
+        letters = sum(len(message.content or "") for message in messages)
+        if len(turns) <= INLINE_MESSAGES and letters <= INLINE_LETTERS:
             return render()
         return await asyncio.get_running_loop().run_in_executor(service.threads, render)
     except ChatTemplateError as error:

@@ -22,6 +22,7 @@ from lightllm_rs.messages import control
 from lightllm_rs.process.child import Child, StartError
 from lightllm_rs.process.telemetry import Telemetry
 from lightllm_rs.tokenizer import TextTokenizer, TokenizerError, load_tokenizer
+from lightllm_rs.tokenizer.trial import try_template
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,11 @@ class HttpProcess:
             seeds=random.Random(f"{start.settings.seed}/{start.process}"),  # noqa: S311 - sampling, not secrets
         )
         self._service.on_idle = self._on_idle
+        if tokenizer.chat_template is not None:
+            try:
+                await try_template(tokenizer.chat_template)
+            except TokenizerError as error:
+                raise StartError(str(error)) from None
         try:
             self._server: Server = build_server(create_app(self._service), start.settings, child.ready)
         except OSError as error:  # ssl.SSLError is one

@@ -12,8 +12,11 @@ import minijinja
 
 from lightllm_rs.tokenizer.errors import ChatTemplateError, TokenizerError
 
-FUEL = 20_000_000
-"""MiniJinja instructions of one rendering; a chat of a thousand messages takes about fifty thousand."""
+FUEL = 5_000_000
+"""MiniJinja instructions of one rendering; the template of Qwen3 takes about 70 for each message."""
+
+MAX_INDENT = 16
+"""Widest indentation of JSON."""
 
 MAX_MESSAGE = 500
 """Longest message of a template that is passed on."""
@@ -22,12 +25,12 @@ _GENERATION = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}")
 _NAME = "chat_template"
 
 
-class _Refused(Exception):
-    """The template called `raise_exception`."""
+class TemplateRefusal(ChatTemplateError):
+    """The template called `raise_exception`: it works, and wants another conversation."""
 
 
 def _raise_exception(message: Any) -> None:
-    raise _Refused(str(message))
+    raise TemplateRefusal(str(message)[:MAX_MESSAGE])
 
 
 def _strftime_now(layout: str) -> str:
@@ -43,7 +46,8 @@ def _tojson(
 ) -> str:
     """As transformers: no escapes for HTML, and Python's separators."""
     pair = (separators[0], separators[1]) if separators is not None else None
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=pair, sort_keys=sort_keys)
+    width = min(max(indent, 0), MAX_INDENT) if indent is not None else None
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=width, separators=pair, sort_keys=sort_keys)
 
 
 def _plain(match: re.Match[str]) -> str:
@@ -59,6 +63,7 @@ class ChatTemplate:
         variables: names that the template sees in each rendering, such as `bos_token`.
 
     Attributes:
+        source, variables: as given.
         knows_developer: it treats the role "developer" as such.
 
     Raises:
@@ -66,7 +71,8 @@ class ChatTemplate:
     """
 
     def __init__(self, source: str, variables: Mapping[str, Any]) -> None:
-        self._variables = dict(variables)
+        self.source = source
+        self.variables = dict(variables)
         self.knows_developer = "developer" in source
         self._environment = minijinja.Environment(
             filters={"tojson": _tojson},
@@ -88,13 +94,13 @@ class ChatTemplate:
 
         Raises ChatTemplateError with the template's own message, or MiniJinja's.
         """
-        names = {**self._variables, "tools": None, "documents": None, **variables}
+        names = {**self.variables, "tools": None, "documents": None, **variables}
         try:
             return self._environment.render_template(
                 _NAME, messages=messages, add_generation_prompt=add_generation_prompt, **names
             )
-        except _Refused as error:
-            raise ChatTemplateError(str(error)[:MAX_MESSAGE]) from None
+        except TemplateRefusal:
+            raise
         except minijinja.TemplateError as error:
             raise ChatTemplateError(f"the chat template failed: {_first_line(error)}") from None
         except Exception as error:  # of a filter, or of a list's or a dictionary's method: whatever Python raises there
