@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -11,15 +12,20 @@ from starlette.requests import Request
 from lightllm_rs.http.errors import ApiError, bad_request, unavailable
 from lightllm_rs.http.schemas.fields import Body
 from lightllm_rs.http.service import Service
+from lightllm_rs.http.upload import SMALL_BYTES
 
 INLINE_BYTES = 256 << 10
 """Longer bodies are checked in a thread, so that the other requests go on."""
 
-BODY_SECONDS = 60.0
+STILL_SECONDS = 30.0
 """An upload that stands still for so long is given up."""
 
+BODY_SECONDS = 60.0
+BODY_RATE = 64 << 10
+"""A body may take so many seconds, and one more for each so many bytes that have come."""
+
 LARGEST_AT_ONCE = 16
-"""Bodies that are coming in at the same time may be so many times the longest one together."""
+"""Bodies that are coming in at the same time may be so many times the longest one together; small ones always pass."""
 
 Parsed = TypeVar("Parsed", bound=Body)
 
@@ -40,12 +46,14 @@ async def read_body(request: Request, service: Service) -> bytes:
         raise _too_large(limit)
     parts: list[bytes] = []
     size = 0
+    began = time.monotonic()
     try:
         while True:
+            left = began + BODY_SECONDS + size / BODY_RATE - time.monotonic()
             try:
-                message = await asyncio.wait_for(request.receive(), BODY_SECONDS)
+                message = await asyncio.wait_for(request.receive(), max(0.0, min(STILL_SECONDS, left)))
             except asyncio.TimeoutError:
-                raise bad_request(f"nothing of the body came for {BODY_SECONDS:g} seconds", code="body_late") from None
+                raise bad_request("the body comes in too slowly", code="body_late") from None
             if message["type"] == "http.disconnect":
                 raise ClientGone
             part: bytes = message.get("body", b"")
@@ -53,7 +61,7 @@ async def read_body(request: Request, service: Service) -> bytes:
             service.incoming += len(part)
             if size > limit:
                 raise _too_large(limit)
-            if service.incoming > LARGEST_AT_ONCE * limit:
+            if size > SMALL_BYTES and service.incoming > LARGEST_AT_ONCE * limit:
                 raise unavailable("too many large requests are coming in at once", "overloaded")
             parts.append(part)
             if not message.get("more_body", False):

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lightllm_rs.http.auth import PUBLIC, Keys
 from lightllm_rs.http.errors import ApiError, unavailable
 from lightllm_rs.http.service import Service
+from lightllm_rs.http.upload import Upload
 
 log = logging.getLogger("lightllm_rs.http.access")
 
@@ -47,16 +48,27 @@ class Door:
                 authorization = value.decode("latin-1")
         known = given is not None and _REQUEST_ID.fullmatch(given)
         request_id: bytes = given if given is not None and known else secrets.token_hex(16).encode()
+        upload = Upload(scope, receive)
+        receive = upload.receive
+        closing = False
         status = CLIENT_LEFT  # unless an answer begins
         ended = False
 
         async def answer(message: Message) -> None:
-            nonlocal status, ended
+            nonlocal status, ended, closing
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message["headers"], (b"x-request-id", request_id)]}
+                headers = [*message["headers"], (b"x-request-id", request_id)]
+                if status >= 400 and upload.unwanted:
+                    closing = True
+                    headers = [field for field in headers if field[0] != b"connection"] + [(b"connection", b"close")]
+                message = {**message, "headers": headers}
             elif not message.get("more_body", False):
                 ended = True
+                if closing:
+                    await send({**message, "more_body": True})
+                    await upload.linger()
+                    message = {"type": "http.response.body", "body": b"", "more_body": False}
             await send(message)
 
         public = scope["path"] in PUBLIC
