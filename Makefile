@@ -40,10 +40,10 @@ test-python: install
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: install
-	cargo fmt --all --check
-	PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo clippy --workspace --all-targets -- -D warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	cargo fmt --all --check
+	PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo clippy --workspace --all-targets -- -D warnings
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest lightllm_rs._core
 
@@ -55,7 +55,7 @@ format:
 wheel: install
 	$(BIN)/maturin build --release --out dist
 
-# Wheels of the package and of what a host without a registry lacks, for another Python: make wheelhouse PYTHON=3.12
+# Wheels of the package and of what a host with that Python and without a registry lacks: make wheelhouse PYTHON=3.12
 wheelhouse:
 	@$(MAKE) --no-print-directory wheel PYTHON=python3
 	$(BIN)/python scripts/wheelhouse.py --python $(if $(filter python3,$(PYTHON)),3.12,$(PYTHON))

@@ -60,14 +60,14 @@ CASES = {
 }
 
 
-def run_case(client: str, server: Server, model: str, case: Case) -> dict[str, Any]:
-    """Runs one case and returns what the client saved."""
+def run_case(client: str, server: Server, model: str, case: Case, seed: int = 7) -> dict[str, Any]:
+    """Runs one case and returns what the client saved. A repetition needs a seed of its own: its prompts are cached."""
     with tempfile.TemporaryDirectory() as folder:
         command = [client, "bench", "serve", "--host", server.host, "--port", str(server.port)]
         command += ["--model", model, "--tokenizer", model, "--served-model-name", Path(model).name]
         command += ["--dataset-name", "random", "--random-input-len", str(case.prompt)]
         command += ["--random-output-len", str(case.output), "--num-prompts", str(case.requests)]
-        command += ["--random-prefix-len", str(case.shared_prefix), "--seed", "7", "--ignore-eos"]
+        command += ["--random-prefix-len", str(case.shared_prefix), "--seed", str(seed), "--ignore-eos"]
         command += ["--temperature", "0", "--disable-tqdm", "--save-result", "--result-dir", folder]
         command += ["--result-filename", "result.json"]
         if case.concurrency:
@@ -115,7 +115,7 @@ def main() -> None:
             watcher = threading.Thread(target=watch_gpu, args=(stop, used))
             watcher.start()
             began = time.perf_counter()
-            saved = run_case(options.client, server, options.model, CASES[name])
+            saved = run_case(options.client, server, options.model, CASES[name], 7 + len(results.get(name, [])))
             stop.set()
             watcher.join()
             kept = {key: round(saved[key], 2) for key in KEPT if isinstance(saved.get(key), int | float)}

@@ -10,7 +10,12 @@ import argparse
 import shutil
 import subprocess
 import sys
+import zipfile
+from email.parser import HeaderParser
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,6 +32,22 @@ def requirements() -> list[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = [line.split(";")[0].strip() for line in project["dependencies"]]
     return [name for name in names if not name.startswith(EXPECTED_ON_HOST)]
+
+
+def missing(house: Path, python: str) -> list[str]:
+    """What the wheels in `house` need on that Python and do not find there, torch and triton aside."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
+    have = {canonicalize_name(wheel.name.split("-")[0]) for wheel in house.glob("*.whl")}
+    needs: set[str] = set()
+    for wheel in house.glob("*.whl"):
+        archive = zipfile.ZipFile(wheel)
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        for line in HeaderParser().parsestr(archive.read(name).decode()).get_all("Requires-Dist", []):
+            requirement = Requirement(line)
+            applies = requirement.marker is None or requirement.marker.evaluate(environment)
+            if applies and canonicalize_name(requirement.name) not in have | set(EXPECTED_ON_HOST):
+                needs.add(f"{requirement.name}{requirement.specifier}")
+    return sorted(needs)
 
 
 def main() -> None:
@@ -52,7 +73,12 @@ def main() -> None:
     command += ["--python-version", options.python, "--implementation", "cp"]
     for platform in platforms:
         command += ["--platform", platform]
-    subprocess.run([*command, *requirements()], check=True)
+    wanted = requirements()
+    while (
+        wanted
+    ):  # pip judges markers by the Python that runs it, so what only the host's Python needs is asked for here
+        subprocess.run([*command, *wanted], check=True)
+        wanted = missing(house, options.python)
     total = sum(path.stat().st_size for path in house.iterdir())
     sys.stdout.write(f"wheelhouse/: {len(list(house.iterdir()))} wheels, {total / 2**20:.0f} MiB\n")
 
