@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 from typing import Any
@@ -57,6 +58,22 @@ def test_other_content_types(process: HttpProcess, client: httpx.Client) -> None
     response = client.post(
         COMPLETIONS, content=b'{"prompt": "Hi"}', headers={"Content-Type": "application/json; charset=utf-8"}
     )
+    assert response.status_code == 200
+
+
+def test_compressed_bodies(process: HttpProcess, client: httpx.Client) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    response = client.post(COMPLETIONS, content=gzip.compress(b'{"prompt": "Hi"}'), headers=headers)
+    assert response.status_code == 400
+    assert "Content-Encoding" in response.json()["error"]["message"]
+
+
+def test_empty_lists_are_said_to_be_empty(process: HttpProcess, client: httpx.Client) -> None:
+    assert refused(client, CHAT, b'{"messages": []}')["message"] == "messages must not be empty"
+
+
+def test_null_stands_for_what_is_not_given(process: HttpProcess, client: httpx.Client) -> None:
+    response = client.post(GENERATE, json={"inputs": "Hi", "parameters": None})
     assert response.status_code == 200
 
 

@@ -79,6 +79,8 @@ async def parse_body(request: Request, service: Service, schema: type[Parsed]) -
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise bad_request("the body must be JSON, with Content-Type: application/json", code="content_type")
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise bad_request("the body must not be compressed: send it without Content-Encoding", code="content_encoding")
     data = await read_body(request, service)
     try:
         if len(data) <= INLINE_BYTES:
@@ -99,7 +101,10 @@ def _of_validation(error: ValidationError) -> ApiError:
         return bad_request(f"the body is not valid JSON: {message.removeprefix('Invalid JSON: ')}", code="invalid_json")
     where = ".".join(str(part) for part in first["loc"])
     if not where:
-        return bad_request(message, code="invalid_value")
+        whole = message if first["type"] == "value_error" else "the body must be a JSON object"
+        return bad_request(whole, code="invalid_value")
+    if first["type"] == "too_short":
+        return bad_request(f"{where} must not be empty", where, "invalid_value")
     if first["type"] == "missing":
         return bad_request(f"{where} is missing", where, "missing_field")
     return bad_request(f"{where}: {message[0].lower() + message[1:]}", where, "invalid_value")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator
 
 from lightllm_rs.http.schemas.fields import MAX_ID, Body, LogitBias, Seed, Stop, TokenIds, ids_in_range, is_ids
 
@@ -84,6 +84,11 @@ class GenerateRequest(Body):
 
     inputs: Inputs
     parameters: NativeParameters = Field(default_factory=lambda: NativeParameters.model_validate({}))
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _none_given(cls, value: object) -> object:
+        return {} if value is None else value
 
 
 class TokensRequest(Body):
