@@ -60,3 +60,31 @@ def test_an_async_dealer_misses_no_frame(tmp_path: Path) -> None:
         return got
 
     assert asyncio.run(scenario()) == [b"%d" % i for i in range(2000)]
+
+
+def test_a_callback_that_raises_loses_no_later_frame(tmp_path: Path) -> None:
+    async def scenario() -> tuple[list[bytes], int]:
+        hub = Hub(endpoint(tmp_path, "s"))
+        got: list[bytes] = []
+        errors: list[object] = []
+        done = asyncio.Event()
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context["exception"]))
+
+        def on_frame(frame: bytes) -> None:
+            if frame == b"0":
+                raise ValueError("a fault")
+            got.append(frame)
+            if frame == b"9":
+                done.set()
+
+        dealer = AsyncDealer(endpoint(tmp_path, "s"), "me", on_frame)
+        dealer.send(b"hello")
+        assert hub.receive(5000) == (b"me", b"hello")
+        for number in range(10):
+            hub.send(b"me", b"%d" % number)
+        await asyncio.wait_for(done.wait(), 10)
+        dealer.close()
+        hub.close()
+        return got, len(errors)
+
+    assert asyncio.run(scenario()) == ([b"%d" % number for number in range(1, 10)], 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lightllm_rs.messages import control, requests, steps
+from lightllm_rs.messages import control, requests, steps, telemetry
 from lightllm_rs.messages.frames import encode, pack_u32, unpack_u32
 from messages.samples import UNIONS
 from router.harness import add, from_router, hear, router
@@ -192,3 +192,19 @@ def test_stop_ends_router_and_rank(tmp_path: Path) -> None:
         frame = it.rank.receive(5000)
         assert frame is not None
         assert isinstance(steps.plan_decoder.decode(frame), steps.RankStop)
+
+
+def test_a_plan_without_an_answer_is_work_though_its_clients_are_gone(tmp_path: Path) -> None:
+    with router(tmp_path) as it:
+        client = it.client()
+        client.send(add(1, [1, 2, 3], 30))
+        it.plan()
+        client.send(encode(requests.Abort([1])))
+        it.report(lambda values: values["vllm:num_requests_running"] == 0)
+        for _ in range(2):
+            got = it.health.receive(5000)
+            assert got is not None
+            beat = telemetry.health_decoder.decode(got[1])
+        assert isinstance(beat, telemetry.Heartbeat)
+        assert beat.busy
+        assert beat.progress == 0

@@ -46,15 +46,24 @@ def test_every_metric_moves(service: RunningService) -> None:
         assert httpx.post(f"{url}/v1/completions", json=body, timeout=60).status_code == 200
     streams = [Stream(url, 150, f"stream {number}") for number in range(3)]
     service.wait_for(lambda: sum(stream.chunks > 0 for stream in streams) == 2)
+    seen: dict[str, float] = {}
+
+    def look() -> None:
+        for name, value in totals(url).items():
+            seen[name] = max(seen.get(name, 0.0), value)
+
+    def one_waits() -> bool:
+        look()
+        return seen["vllm:num_requests_waiting"] > 0 and seen["lightllm_queue_size"] > 0
+
+    service.wait_for(one_waits)  # now: when the next one has its first token, nobody waits any more
     leaving = body | {"max_tokens": 200, "stream": True}
     with httpx.stream("POST", f"{url}/v1/completions", json=leaving, timeout=60):
         pass  # and away
     assert httpx.post(f"{url}/v1/completions", json={"model": "tiny"}, timeout=60).status_code == 400
-    seen: dict[str, float] = {}
 
     def all_moved() -> bool:
-        for name, value in totals(url).items():
-            seen[name] = max(seen.get(name, 0.0), value)
+        look()
         return all(seen[metric.page_name] > 0 for metric in moving)
 
     moving = [metric for metric in CATALOGUE if metric.name not in QUIET and metric.name != "batch_pause_size"]

@@ -110,7 +110,7 @@ def test_the_device_follows_the_settings() -> None:
     assert choose_device(ServeSettings(backend="mock"), gpus=1) == "cpu"
     with pytest.raises(ServiceError, match="--tp 2 needs as many GPUs and 1 can be seen"):
         choose_device(ServeSettings(tp=2), gpus=1)
-    with pytest.raises(ServiceError, match="0 can be seen"):
+    with pytest.raises(ServiceError, match="no GPU can be seen"):
         choose_device(ServeSettings(device="cuda"), gpus=0)
 
 

@@ -116,6 +116,8 @@ class Rank:
         try:
             work = self._backend.launch(plan)
         except StepError as error:
+            while self._launched:  # answers go in the order of the steps
+                self._answer(self._launched.popleft())
             self._fail(message.step, error)
             return
         self._launched.append(Launched(message.step, began, work))
@@ -137,8 +139,6 @@ class Rank:
         """Gives a step up. Alone in its group only: the other ranks may already wait for this one in a collective."""
         if self._world > 1:
             raise error
-        while self._launched:  # results go in the order of the steps
-            self._answer(self._launched.popleft())
         logger.error("step %d failed: %s", step, error)
         self._progress.steps += 1
         self._plans.send(encode(StepFailed(step, self._rank, str(error))))

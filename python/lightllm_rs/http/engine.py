@@ -7,7 +7,7 @@ import os
 import time
 from typing import Protocol
 
-from lightllm_rs.http.errors import ApiError, of_failure, unavailable
+from lightllm_rs.http.errors import ApiError, internal, of_failure, unavailable
 from lightllm_rs.messages import requests
 from lightllm_rs.messages.frames import PROTOCOL, BadFrame, encode, pack_u32
 from lightllm_rs.messages.sampling import Sampling
@@ -110,6 +110,7 @@ class Engine:
             self._dealer.send(encode(requests.Received(self._taken)))
 
     def _on_frame(self, frame: bytes) -> None:
+        self._taken += len(frame)
         try:
             message = requests.router_decoder.decode(frame)
         except BadFrame as error:
@@ -123,9 +124,9 @@ class Engine:
             if sink is not None:
                 sink.fail(of_failure(message.kind, message.message, message.retry_after))
         else:
+            self._taken -= len(frame)  # the router counts what comes after its hello
             self._hello(message)
-            return  # the router counts what comes after its hello
-        self._taken += len(frame)
+            return
         if self._taken - self._reported >= RECEIVED_BYTES:
             self._report()
 
@@ -135,8 +136,17 @@ class Engine:
         for row in message.rows:
             sink = sinks.get(row.request)
             # A row that crossed with our abort has no sink any more.
-            if sink is not None and sink.take(row, now):
-                sinks.pop(row.request, None)
+            if sink is None:
+                continue
+            try:
+                ended = sink.take(row, now)
+            except Exception:  # a fault in one answer must not cost the others their rows
+                log.exception("the output of a request could not be taken in")
+                self.abort([row.request])
+                sink.fail(internal())
+            else:
+                if ended:
+                    sinks.pop(row.request, None)
 
     def _hello(self, message: requests.RouterHello) -> None:
         if message.protocol != PROTOCOL:

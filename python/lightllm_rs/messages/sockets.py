@@ -124,12 +124,18 @@ class AsyncDealer(Dealer):
 
     def _drain(self) -> None:
         self._scheduled = False
-        while not self._closed:
-            try:
-                frame = self.socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            self._on_frame(frame)
+        drained = False
+        try:
+            while not self._closed:
+                try:
+                    frame = self.socket.recv(zmq.NOBLOCK)
+                except zmq.Again:
+                    drained = True
+                    return
+                self._on_frame(frame)
+        finally:
+            if not drained:  # `on_frame` raised: no edge will announce the frames behind this one
+                self._drain_soon()
 
     def close(self) -> None:
         """Stops calling back and closes the socket."""

@@ -140,7 +140,8 @@ class Service:
         now = time.monotonic()
         served = 0.0 if self._engine_since is None else now - self._engine_since
         self._engine_since = None
-        self._tell_http(EngineDown(why))
+        # Why is for the log: it may tell of this host, and callers read what HTTP is told.
+        self._tell_http(EngineDown("the engine stopped and is starting again"))
         for other in self._engine():
             other.kill()
         if self._state == DRAINING:

@@ -106,6 +106,8 @@ struct Router<'a> {
     ranks: Ranks,
     capacity: Capacity,
     unanswered: VecDeque<Unanswered>,
+    /// Results so far.
+    answered: u64,
     telemetry: Telemetry,
 }
 
@@ -131,6 +133,7 @@ impl<'a> Router<'a> {
             ranks,
             capacity,
             unanswered: VecDeque::new(),
+            answered: 0,
             telemetry: Telemetry::new(start.process.clone()),
         })
     }
@@ -165,7 +168,10 @@ impl<'a> Router<'a> {
         let config = self.scheduler.config();
         let full = stats.queued + stats.running >= config.queue_requests + config.slots as usize
             || stats.queued_tokens >= config.queue_tokens;
-        send(&self.sockets.health, &encode(&self.telemetry.heartbeat(&stats, full)))?;
+        send(
+            &self.sockets.health,
+            &encode(&self.telemetry.heartbeat(&stats, self.unanswered.len(), self.answered, full)),
+        )?;
         send(&self.sockets.metrics, &encode(&self.telemetry.report(stats, now, self.capacity.page_size)))
     }
 
@@ -246,7 +252,10 @@ impl<'a> Router<'a> {
     /// Takes the oldest unanswered plan, which must be `step`.
     fn oldest(&mut self, step: u64) -> Result<Unanswered> {
         match self.unanswered.pop_front() {
-            Some(unanswered) if unanswered.step == step => Ok(unanswered),
+            Some(unanswered) if unanswered.step == step => {
+                self.answered += 1;
+                Ok(unanswered)
+            }
             _ => Err(Error::Rank { rank: 0, what: format!("answered step {step} out of order") }),
         }
     }

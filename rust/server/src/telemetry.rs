@@ -71,9 +71,11 @@ impl Telemetry {
         }
     }
 
-    pub fn heartbeat(&self, stats: &Stats, full: bool) -> Heartbeat {
-        let busy = stats.running + stats.queued > 0;
-        Heartbeat { process: self.process.clone(), busy, progress: stats.totals.steps, full }
+    /// `unanswered`: plans without a result; they are work also when their requests were aborted, or a backend that
+    /// hangs would look idle once its clients are gone. `answered`: results so far.
+    pub fn heartbeat(&self, stats: &Stats, unanswered: usize, answered: u64, full: bool) -> Heartbeat {
+        let busy = stats.running + stats.queued + unanswered > 0;
+        Heartbeat { process: self.process.clone(), busy, progress: answered, full }
     }
 
     /// All that is new since the last report. `max_tokens`: room of the KV cache in tokens.
