@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "router": {"process", "messages", "settings", "_core"},
     "health": {"process", "messages", "settings"},
     "metric": {"process", "messages", "settings"},
-    "supervisor": {"process", "messages", "settings", "checkpoint", "metric"},
+    "supervisor": {"process", "messages", "settings", "checkpoint"},
 }
 """What each package may import of its siblings; `lightllm_rs` itself (the version) is open to all."""
 

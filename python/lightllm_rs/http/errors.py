@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 from starlette.responses import Response
@@ -91,9 +90,3 @@ def of_failure(kind: str, message: str, retry_after: int) -> ApiError:
     if kind == "overrun":
         return ApiError(503, message, code="overrun", retry_after=RETRY_SECONDS)
     return ApiError(500, message, code="backend_error")
-
-
-def describe(value: Any, limit: int = 60) -> str:
-    """A value of the caller's in an error message, shortened."""
-    text = repr(value)
-    return text if len(text) <= limit else text[:limit] + "…"

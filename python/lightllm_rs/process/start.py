@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
 from lightllm_rs.settings import ServeSettings
@@ -52,7 +50,3 @@ class ChildStart(msgspec.Struct, frozen=True, kw_only=True):
     def comm(self) -> str:
         """The short name of at most 15 bytes: "llrs-backend-0"."""
         return f"llrs-{self.process}"[:15]
-
-    def socket_path(self, name: str) -> Path:
-        """Path of the socket `name` in the run directory."""
-        return Path(self.run_dir) / f"{name}.sock"
