@@ -1,9 +1,25 @@
 //! Settings of the scheduler.
 
+use crate::admission::PolicyConfig;
 use crate::error::{Error, Result};
+use crate::order::OrderConfig;
+use crate::radix::EvictionPolicy;
 
-/// Sizes and bounds. Lengths are in tokens, unless they say otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a step is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScheduleMode {
+    /// Prompts are cut into chunks, and all that decode ride along in each step.
+    #[default]
+    Chunked,
+    /// A step prefills if anything can be prefilled, and decodes otherwise.
+    PrefillFirst,
+    /// A step decodes if anything can be decoded; after [`SchedulerConfig::max_wait_tokens`] such steps in a row, or
+    /// when nothing decodes, one step prefills.
+    DecodeFirst,
+}
+
+/// Sizes, bounds and policies. Lengths are in tokens, unless they say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SchedulerConfig {
     /// Pages of the KV cache: the minimum over the ranks.
     pub pages: u32,
@@ -24,8 +40,18 @@ pub struct SchedulerConfig {
     pub queue_tokens: u64,
     /// Keep computed pages for prompts that begin alike.
     pub prefix_cache: bool,
-    /// Pages that admission leaves for the output of running requests, where one page for each is less.
-    pub watermark_pages: u32,
+    /// What a step is made of.
+    pub mode: ScheduleMode,
+    /// Steps that only decode, in a row, before waiting prompts get one. For [`ScheduleMode::DecodeFirst`].
+    pub max_wait_tokens: u32,
+    /// Who may run beside those that run.
+    pub policy: PolicyConfig,
+    /// Who is asked first.
+    pub order: OrderConfig,
+    /// What the prefix cache gives up first.
+    pub eviction: EvictionPolicy,
+    /// Of everything that draws: the same seed and the same calls give the same plans.
+    pub seed: u64,
 }
 
 impl Default for SchedulerConfig {
@@ -40,7 +66,12 @@ impl Default for SchedulerConfig {
             queue_requests: 4096,
             queue_tokens: 8 << 20,
             prefix_cache: true,
-            watermark_pages: 8,
+            mode: ScheduleMode::Chunked,
+            max_wait_tokens: 8,
+            policy: PolicyConfig::default(),
+            order: OrderConfig::default(),
+            eviction: EvictionPolicy::default(),
+            seed: 0,
         }
     }
 }

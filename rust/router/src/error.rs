@@ -28,6 +28,14 @@ pub enum Error {
         /// Estimate of when a retry is worth it, in seconds, from 1 to 60.
         retry_after_s: u64,
     },
+    /// The first token can't be there by the deadline any more, and the operator asked not to serve late.
+    #[error(
+        "the deadline passes before the first token could be there: retry in {retry_after_s} s, or allow more time"
+    )]
+    DeadlineMissed {
+        /// Estimate of when a retry is worth it, in seconds, from 1 to 60.
+        retry_after_s: u64,
+    },
     /// The prompt alone is longer than the context.
     #[error("the prompt has {prompt} tokens but the context has {context}: shorten the prompt")]
     PromptTooLong {

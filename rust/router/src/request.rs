@@ -21,8 +21,19 @@ pub struct Request {
     pub wants_history: bool,
     /// Compute every prompt position, because its log-probabilities are wanted: cached prefixes are not used.
     pub prompt_logprobs: bool,
-    /// Order in the queue. Not used yet.
+    /// Lower goes first; from -1000 to 1000.
     pub priority: i32,
+    /// When the first token should be there, in nanoseconds of the scheduler's clock.
+    pub deadline: Option<u64>,
+    /// Who asks; tenants share the server fairly. 0 is the tenant of those without a name.
+    pub tenant: u64,
+    /// Label of the kind of request, given by the client, for the statistics of lengths. 0 is no label.
+    pub class: u64,
+    /// Further requests with the same prompt and settings, each with an output of its own (n > 1). All are admitted
+    /// together, and share the prompt's pages.
+    pub siblings: Vec<RequestId>,
+    /// Tokens that it will generate, where that is known: for the oracle, in simulations.
+    pub expected_tokens: Option<u32>,
 }
 
 impl Request {
@@ -38,6 +49,11 @@ impl Request {
             wants_history: false,
             prompt_logprobs: false,
             priority: 0,
+            deadline: None,
+            tenant: 0,
+            class: 0,
+            siblings: Vec::new(),
+            expected_tokens: None,
         }
     }
 }

@@ -327,7 +327,7 @@ impl<'a> Router<'a> {
                         cache_salt: cache_key(&add.cache_salt),
                         wants_history: add.sampling.wants_history(),
                         prompt_logprobs: add.sampling.prompt_logprobs >= 0,
-                        priority: 0,
+                        ..Request::new(id, Vec::new(), 0)
                     };
                     self.scheduler.add(request, self.clock.now()).err().map(|error| {
                         self.clients.end(id);

@@ -25,6 +25,15 @@ use arena::{Arena, Node};
 
 use crate::ids::PageId;
 
+/// What goes first when pages are needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EvictionPolicy {
+    /// What was used least recently.
+    #[default]
+    Lru,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PrefixCache {

@@ -6,7 +6,7 @@ mod results;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::admission::{AdmissionPolicy, Headroom};
+use crate::admission::AdmissionPolicy;
 use crate::config::SchedulerConfig;
 use crate::error::{Error, Result};
 use crate::ids::{RequestId, SlotId};
@@ -34,6 +34,8 @@ pub struct Scheduler {
     unanswered: VecDeque<UnansweredStep>,
     /// Slots emptied since the last plan.
     detached: Vec<SlotId>,
+    /// Requests given up while they waited.
+    refused: Vec<(RequestId, Error)>,
     next_step: u64,
     next_arrival: u64,
     totals: Totals,
@@ -69,13 +71,13 @@ impl Scheduler {
     /// Plans that may be without a result at once: one runs and one waits behind it.
     pub const MAX_UNANSWERED: usize = 2;
 
-    /// An idle scheduler with the [`Headroom`] policy.
+    /// An idle scheduler.
     pub fn new(config: SchedulerConfig) -> Result<Self> {
-        let policy = Headroom { watermark_pages: config.watermark_pages as usize };
-        Self::with_policy(config, Box::new(policy))
+        config.validate()?;
+        Self::with_policy(config, config.policy.build(config.seed))
     }
 
-    /// An idle scheduler with a policy of the caller's.
+    /// An idle scheduler with a policy of the caller's; [`SchedulerConfig::policy`] does not count.
     pub fn with_policy(config: SchedulerConfig, policy: Box<dyn AdmissionPolicy>) -> Result<Self> {
         config.validate()?;
         Ok(Self {
@@ -87,6 +89,7 @@ impl Scheduler {
             places: BTreeMap::new(),
             unanswered: VecDeque::new(),
             detached: Vec::new(),
+            refused: Vec::new(),
             next_step: 1,
             next_arrival: 0,
             totals: Totals::default(),
@@ -145,6 +148,11 @@ impl Scheduler {
         let ended = self.end(request);
         self.totals.aborted += u64::from(ended);
         ended
+    }
+
+    /// Requests that the latest calls gave up while they waited, and why. Each is told once.
+    pub fn take_refused(&mut self) -> Vec<(RequestId, Error)> {
+        std::mem::take(&mut self.refused)
     }
 
     /// Whether a request has not ended.

@@ -1,7 +1,7 @@
 //! Making plans.
 
 use super::{Place, Scheduler, UnansweredRow, UnansweredStep};
-use crate::admission::{Candidate, Load};
+use crate::admission::{Demand, Room};
 use crate::ids::SlotId;
 use crate::plan::{Attach, Row, StepPlan};
 use crate::request::Admission;
@@ -122,18 +122,21 @@ impl Scheduler {
         }
         let pages = self.config.pages_for(head.tokens.len());
         let cached_pages = head.found.map_or(0, |found| found.pages);
-        let candidate =
-            Candidate { new_pages: pages - cached_pages, remaining_tokens: head.max_tokens - head.outputs() };
-        let load = Load {
-            available_pages: self.memory.available(head.found.as_ref()),
-            total_pages: self.memory.total_pages(),
-            running: self.running.len(),
+        let new_pages = pages - cached_pages;
+        let available = self.memory.available(head.found.as_ref());
+        let size = u64::from(self.config.page_size);
+        let demand = Demand {
+            held: new_pages as u64 * size,
+            prompt: head.prompt_len as u32,
+            generated: head.outputs(),
+            max_tokens: head.max_tokens,
+            ..Demand::default()
         };
-        let fits = candidate.new_pages <= load.available_pages;
+        let fits = new_pages <= available;
         if self.running.is_empty() {
             // No policy can keep the server idle; and `add` refused what would not fit alone.
-            assert!(fits, "{candidate:?} does not fit into an idle server: {load:?}");
-        } else if !fits || !self.policy.admits(&candidate, &load) {
+            assert!(fits, "{demand:?} does not fit into an idle server: {available} pages");
+        } else if !fits || !self.policy_admits(demand) {
             return None;
         }
         let mut sequence = self.queue.pop().expect("the head was just seen");
@@ -157,6 +160,15 @@ impl Scheduler {
         });
         self.places.insert(id, Place::Running(slot));
         Some(slot)
+    }
+
+    /// Asks the policy, with all that is held counted as shared by those that run.
+    fn policy_admits(&mut self, demand: Demand) -> bool {
+        let size = u64::from(self.config.page_size);
+        let held = self.memory.total_pages() - self.memory.free_pages() - self.memory.evictable_pages();
+        let room = Room { capacity: self.memory.total_pages() as u64 * size, shared: held as u64 * size };
+        self.policy.begin(room, &[]);
+        self.policy.admits(&[demand])
     }
 
     /// Plans the next piece of a prefill, if the step has room for any.

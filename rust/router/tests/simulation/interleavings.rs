@@ -1,6 +1,6 @@
 //! Any interleaving of calls.
 
-use lightllm_router::{Request, RequestId, SchedulerConfig};
+use lightllm_router::{PolicyConfig, Request, RequestId, SchedulerConfig};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -57,7 +57,7 @@ fn operation(faults: bool) -> impl Strategy<Value = Operation> {
 fn config() -> impl Strategy<Value = SchedulerConfig> {
     let sizes = (4u32..24, 1u32..5, 1u32..6, 0u32..12, 1u32..9, 0u32..4);
     (sizes, any::<bool>(), prop::bool::weighted(0.85)).prop_map(
-        |((pages, page_size, slots, more_tokens, prefill_chunk, watermark_pages), tight, prefix_cache)| {
+        |((pages, page_size, slots, more_tokens, prefill_chunk, watermark), tight, prefix_cache)| {
             let context = 40;
             SchedulerConfig {
                 pages: if tight { context / page_size + pages % 4 } else { pages },
@@ -69,7 +69,8 @@ fn config() -> impl Strategy<Value = SchedulerConfig> {
                 queue_requests: 8,
                 queue_tokens: 90,
                 prefix_cache,
-                watermark_pages,
+                policy: PolicyConfig::Aggressive { watermark: 1.0 - 0.1 * f64::from(watermark) },
+                ..SchedulerConfig::default()
             }
         },
     )

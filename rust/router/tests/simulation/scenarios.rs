@@ -1,7 +1,7 @@
 //! Single behaviours, one by one.
 
 use lightllm_router::{
-    Finish, Request, RequestId, RowResult, Scheduler, SchedulerConfig, SlotId, StepPlan, StepResult,
+    Finish, PolicyConfig, Request, RequestId, RowResult, Scheduler, SchedulerConfig, SlotId, StepPlan, StepResult,
 };
 
 use crate::backend::{Fault, ideal};
@@ -20,7 +20,8 @@ fn config() -> SchedulerConfig {
         queue_requests: 100,
         queue_tokens: 10_000,
         prefix_cache: true,
-        watermark_pages: 0,
+        policy: PolicyConfig::Aggressive { watermark: 1.0 },
+        ..SchedulerConfig::default()
     }
 }
 
