@@ -76,6 +76,17 @@ async def run_load(host: str, port: int, bodies: Sequence[dict[str, object]], co
     return [result for result in results if result is not None]
 
 
+async def run_arrivals(host: str, port: int, bodies: Sequence[dict[str, object]], at: Sequence[float]) -> list[Stream]:
+    """Sends each request at its time, in seconds from now, whatever has become of those before."""
+    began = time.perf_counter()
+
+    async def one(body: dict[str, object], due: float) -> Stream:
+        await asyncio.sleep(max(0.0, began + due - time.perf_counter()))
+        return await stream_completion(host, port, body)
+
+    return await asyncio.gather(*(one(body, due) for body, due in zip(bodies, at, strict=True)))
+
+
 def summary(results: Sequence[Stream]) -> dict[str, float]:
     """Figures of a run: tokens a second over the whole run, and times in milliseconds."""
     good = [result for result in results if not result.error]

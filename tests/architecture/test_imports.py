@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "messages": set(),
     "settings": set(),
     "checkpoint": set(),
-    "layers": {"kernels"},
+    "layers": {"kernels", "checkpoint"},
     "models": {"kernels", "layers", "checkpoint"},
     "process": {"messages", "settings"},
     "tokenizer": {"checkpoint"},
@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "health": {"process", "messages", "settings"},
     "metric": {"process", "messages", "settings"},
     "supervisor": {"process", "messages", "settings", "checkpoint"},
+    "profile": {"backend", "supervisor", "process", "messages", "settings"},
 }
 """What each package may import of its siblings; `lightllm_rs` itself (the version) is open to all."""
 
@@ -44,8 +45,11 @@ def imported_siblings(path: Path) -> set[str]:
         if id(node) in guarded:
             continue
         modules: list[str] = []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        if isinstance(node, ast.ImportFrom):
+            # The package of a relative import: one dot is the file's own, each further one the next above.
+            above = path.relative_to(PACKAGE.parent).parts[: -node.level] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            modules = [module, *(f"{module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
         for module in modules:

@@ -1,0 +1,76 @@
+"""Measures the steps of a grid."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lightllm_rs.backend.base import ModelBackend
+from lightllm_rs.profile.grid import Grid
+from lightllm_rs.profile.steps import Steps
+
+WARM = 2
+"""Steps before the clock starts."""
+
+FEWEST, MOST = 3, 24
+"""Steps that are timed at one point; between the two, as many as `seconds_a_point` allows."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One kind of step.
+
+    Attributes:
+        prefill: prompt tokens.
+        rows: decode rows.
+        context: tokens that each decode row attends to.
+        seconds: of one step, the next one being launched before it ends, as a server does it.
+    """
+
+    prefill: int
+    rows: int
+    context: int
+    seconds: float
+
+
+def measure(
+    backend: ModelBackend, grid: Grid, step_tokens: int, seconds_a_point: float, progress: Callable[[int, int], None]
+) -> list[Measured]:
+    """Times every point of the grid that the KV cache has room for.
+
+    Args:
+        backend: its model is loaded.
+        step_tokens: most tokens of one step.
+        seconds_a_point: after so long no further step is timed at a point.
+        progress: is told how many points are done, and of how many.
+    """
+    steps = Steps(backend)
+    points = [
+        (prefill, rows, context)
+        for rows in grid.rows
+        for context in (grid.context if rows else grid.context[:1])
+        for prefill in grid.prefill
+        if 0 < prefill + rows <= step_tokens and steps.fits(prefill, rows, context, WARM + MOST)
+    ]
+    measured = []
+    for done, (prefill, rows, context) in enumerate(points):
+        steps.hold(rows, context, WARM + MOST)
+        measured.append(Measured(prefill, rows, context if rows else 0, _time(steps, prefill, seconds_a_point)))
+        progress(done + 1, len(points))
+    return measured
+
+
+def _time(steps: Steps, prefill: int, budget: float) -> float:
+    """Seconds of one step, two of them being under way at a time."""
+    for _ in range(WARM):
+        steps.launch(prefill).outcome()
+    began = time.perf_counter()
+    under_way, count = steps.launch(prefill), 1
+    while count < FEWEST or (count < MOST and time.perf_counter() - began < budget):
+        following = steps.launch(prefill)
+        under_way.outcome()
+        under_way = following
+        count += 1
+    under_way.outcome()
+    return (time.perf_counter() - began) / count
