@@ -41,20 +41,28 @@ def download(repository: str, revision: str | None) -> Path:
 @contextmanager
 def plain_errors(repository: str) -> Iterator[None]:
     """The hub client's errors as one line each."""
-    import httpx
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+    # The base of all errors of the HTTP library that the installed hub client uses: httpx, httpx2 or requests.
+    http_error: type[Exception] = HfHubHTTPError.__bases__[0]
     try:
         yield
     except RepositoryNotFoundError:
         raise CheckpointError(
             f"{repository} is neither a local path nor a hub repository that you may read (is HF_TOKEN set?)"
         ) from None
-    except (LocalEntryNotFoundError, httpx.TransportError):
-        raise CheckpointError(
-            f"{repository} is not a local path, and the hub cannot be reached: "
-            "check the network, or pass a local model folder"
-        ) from None
+    except LocalEntryNotFoundError:
+        raise unreachable(repository) from None
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{repository} cannot be downloaded from the hub: {reason}") from None
+    except http_error:
+        raise unreachable(repository) from None
+
+
+def unreachable(repository: str) -> CheckpointError:
+    """The error of a machine without a network."""
+    return CheckpointError(
+        f"{repository} is not a local path, and the hub cannot be reached: "
+        "check the network, or pass a local model folder"
+    )
