@@ -6,7 +6,8 @@ use crate::order::OrderConfig;
 use crate::radix::EvictionPolicy;
 
 /// What a step is made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ScheduleMode {
     /// Prompts are cut into chunks, and all that decode ride along in each step.
     #[default]
@@ -19,7 +20,8 @@ pub enum ScheduleMode {
 }
 
 /// Sizes, bounds and policies. Lengths are in tokens, unless they say otherwise.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct SchedulerConfig {
     /// Pages of the KV cache: the minimum over the ranks.
     pub pages: u32,

@@ -56,7 +56,8 @@ pub trait AdmissionPolicy: fmt::Debug + Send {
 }
 
 /// Which policy, and its settings.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum PolicyConfig {
     /// See [`Aggressive`].

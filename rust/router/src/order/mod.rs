@@ -1,7 +1,8 @@
 //! Order: which of the requests that wait is asked first.
 
 /// Who goes before whom. Times are in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct OrderConfig {
     /// A request that has waited for so long counts as one priority better, again and again, up to the best priority
     /// that any waiting request was given.

@@ -26,7 +26,8 @@ use arena::{Arena, Node};
 use crate::ids::PageId;
 
 /// What goes first when pages are needed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EvictionPolicy {
     /// What was used least recently.
