@@ -11,8 +11,10 @@ use crate::radix::{Match, NodeId, PrefixCache};
 #[derive(Debug)]
 pub(crate) struct Memory {
     pool: PagePool,
-    /// None where the prefix cache is turned off.
-    cache: Option<PrefixCache>,
+    cache: PrefixCache,
+    /// Published pages stay when nobody holds them any more. Else there is no prefix cache: the tree only serves
+    /// groups of running requests that share a prompt.
+    keep_unlocked: bool,
     page_size: usize,
 }
 
@@ -34,34 +36,63 @@ impl Memory {
     pub fn new(config: &SchedulerConfig) -> Self {
         Self {
             pool: PagePool::new(config.pages),
-            cache: config.prefix_cache.then(|| PrefixCache::new(config.page_size)),
+            cache: PrefixCache::new(config.page_size),
+            keep_unlocked: config.prefix_cache,
             page_size: config.page_size as usize,
         }
     }
 
     /// Finds the longest cached prefix of at most `max_tokens`. None where there is no prefix cache.
     pub fn find(&self, salt: u128, tokens: &[u32], max_tokens: usize) -> Option<Match> {
-        Some(self.cache.as_ref()?.find(salt, tokens, max_tokens / self.page_size))
+        self.keep_unlocked.then(|| self.find_group(salt, tokens, max_tokens))
+    }
+
+    /// As [`find`](Self::find), for a group of requests that share their prompt's pages, prefix cache or not. Where
+    /// there is none, `salt` is the group's own.
+    pub fn find_group(&self, salt: u128, tokens: &[u32], max_tokens: usize) -> Match {
+        self.cache.find(salt, tokens, max_tokens / self.page_size)
+    }
+
+    /// Brings a match up to date. Of constant cost where nothing about it has changed; what was published behind it
+    /// since then is added.
+    #[allow(dead_code, reason = "the scheduler is about to use it")]
+    pub fn refresh(&self, found: &mut Match, salt: u128, tokens: &[u32], max_tokens: usize) {
+        if !self.is_current(found) {
+            *found = self.find_group(salt, tokens, max_tokens);
+        }
     }
 
     /// Whether a match still holds.
     pub fn is_current(&self, found: &Match) -> bool {
-        self.cache.as_ref().is_some_and(|cache| cache.generation() == found.generation)
+        self.cache.generation() == found.generation
     }
 
     /// Pages that can be had once `found` is locked: free ones and those that can be evicted.
     pub fn available(&self, found: Option<&Match>) -> usize {
-        let Some(cache) = &self.cache else { return self.pool.free() };
-        let locked = found.map_or(0, |found| cache.unlocked_pages(found));
-        self.pool.free() + cache.evictable_pages() - locked
+        let locked = found.map_or(0, |found| self.cache.unlocked_pages(found));
+        self.pool.free() + self.cache.evictable_pages() - locked
+    }
+
+    /// Pages that can't be had until somebody leaves: neither free nor evictable. Only [`hold`](Self::hold) and
+    /// [`grow`](Self::grow) make them more.
+    #[allow(dead_code, reason = "the scheduler is about to use it")]
+    pub fn held(&self) -> usize {
+        self.pool.total() - self.pool.free() - self.cache.evictable_pages()
+    }
+
+    /// Those of them that this one alone keeps.
+    #[allow(dead_code, reason = "the scheduler is about to use it")]
+    pub fn exclusive(&self, holding: &Holding) -> usize {
+        let private = holding.pages.len() - holding.shared + holding.duplicates.len();
+        private + holding.lock.map_or(0, |node| self.cache.exclusive_pages(node))
     }
 
     /// Locks the match and takes private pages up to `pages` in all. The caller knows that they are available.
+    /// Without a match nothing is published for it later.
     pub fn hold(&mut self, salt: u128, found: Option<&Match>, pages: usize) -> Holding {
         let mut holding = Holding::default();
-        if let (Some(cache), Some(found)) = (&mut self.cache, found) {
-            let (node, matched) = cache.lock(salt, found);
-            holding = Holding { shared: matched.len(), pages: matched, lock: Some(node), ..holding };
+        if let Some(found) = found {
+            self.join(&mut holding, salt, found);
         }
         holding.pages.reserve(pages.saturating_sub(holding.pages.len()));
         while holding.pages.len() < pages {
@@ -69,6 +100,17 @@ impl Memory {
             holding.pages.push(page.expect("admission has checked that the pages are available"));
         }
         holding
+    }
+
+    /// Locks a match for a holding without one: the matched pages come before those that it has. For the members of
+    /// a group whose prompt another has computed.
+    pub fn join(&mut self, holding: &mut Holding, salt: u128, found: &Match) {
+        assert!(holding.lock.is_none(), "a holding has one lock");
+        let (node, mut pages) = self.cache.lock(salt, found);
+        holding.shared = pages.len();
+        pages.append(&mut holding.pages);
+        holding.pages = pages;
+        holding.lock = Some(node);
     }
 
     /// Adds one private page, evicting if need be. False if there is none.
@@ -81,25 +123,29 @@ impl Memory {
     /// Publishes the full pages of the first `computed` positions, whose tokens are `tokens`.
     pub fn publish(&mut self, holding: &mut Holding, tokens: &[u32], computed: usize) {
         let full = computed / self.page_size;
-        let (Some(cache), Some(node)) = (&mut self.cache, holding.lock) else { return };
+        let Some(node) = holding.lock else { return };
         if full <= holding.shared {
             return;
         }
         let tokens = &tokens[holding.shared * self.page_size..full * self.page_size];
-        let published = cache.publish(node, tokens, &holding.pages[holding.shared..full]);
+        let published = self.cache.publish(node, tokens, &holding.pages[holding.shared..full]);
         holding.lock = Some(published.node);
         holding.duplicates.extend(published.duplicates);
         holding.shared = full;
     }
 
-    /// Takes everything back. What was published stays cached until it is evicted.
+    /// Takes everything back. What was published stays cached until it is evicted; where there is no prefix cache,
+    /// until nobody holds it.
     pub fn release(&mut self, holding: Holding) {
         // The last pages first, so that the next request gets them in order.
         for page in holding.pages.into_iter().skip(holding.shared).rev().chain(holding.duplicates) {
             self.pool.give(page);
         }
-        if let (Some(cache), Some(node)) = (&mut self.cache, holding.lock) {
-            cache.unlock(node);
+        if let Some(node) = holding.lock {
+            self.cache.unlock(node);
+            if !self.keep_unlocked {
+                self.clear_cache();
+            }
         }
     }
 
@@ -117,11 +163,11 @@ impl Memory {
     }
 
     pub fn cached_pages(&self) -> usize {
-        self.cache.as_ref().map_or(0, PrefixCache::pages)
+        self.cache.pages()
     }
 
     pub fn evictable_pages(&self) -> usize {
-        self.cache.as_ref().map_or(0, PrefixCache::evictable_pages)
+        self.cache.evictable_pages()
     }
 
     /// Takes one page; where the pool is empty, evicts as many as will be `wanted`.
@@ -133,7 +179,7 @@ impl Memory {
     }
 
     fn evict(&mut self, count: usize) -> usize {
-        let freed = self.cache.as_mut().map_or_else(Vec::new, |cache| cache.evict(count));
+        let freed = self.cache.evict(count);
         for page in &freed {
             self.pool.give(*page);
         }
@@ -149,18 +195,16 @@ impl Memory {
         self.pool.check_invariants();
         let mut owners = vec![0u32; self.pool.total()];
         (0..self.pool.total()).filter(|index| self.pool.is_free(PageId(*index as u32))).for_each(|i| owners[i] += 1);
-        if let Some(cache) = &self.cache {
-            cache.all_pages().for_each(|page| owners[page.index()] += 1);
-        }
+        self.cache.all_pages().for_each(|page| owners[page.index()] += 1);
         let mut locks = Vec::new();
         for (holding, tokens) in holdings {
             holding.pages[holding.shared..].iter().chain(&holding.duplicates).for_each(|p| owners[p.index()] += 1);
             locks.extend(holding.lock);
-            let Some((cache, node)) = self.cache.as_ref().zip(holding.lock) else {
+            let Some(node) = holding.lock else {
                 assert_eq!(holding.shared, 0, "shared pages are locked");
                 continue;
             };
-            let (path_tokens, path_pages) = cache.path(node);
+            let (path_tokens, path_pages) = self.cache.path(node);
             assert_eq!(path_pages.len(), holding.shared, "a lock ends where the shared pages end");
             assert_eq!(path_tokens, tokens[..path_tokens.len()], "a lock is on the request's own tokens");
             let mut duplicates = holding.duplicates.iter();
@@ -172,8 +216,7 @@ impl Memory {
         for (page, count) in owners.into_iter().enumerate() {
             assert_eq!(count, 1, "owners of page {page}");
         }
-        if let Some(cache) = &self.cache {
-            cache.check_invariants(&locks);
-        }
+        self.cache.check_invariants(&locks);
+        assert!(self.keep_unlocked || self.cache.evictable_pages() == 0, "nothing is kept without a prefix cache");
     }
 }

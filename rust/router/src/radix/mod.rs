@@ -137,6 +137,12 @@ impl PrefixCache {
         unlocked
     }
 
+    /// Pages of a locked path that one lock less would make evictable.
+    pub fn exclusive_pages(&self, node: NodeId) -> usize {
+        let path = std::iter::successors(Some(&self.arena[node]), |node| Some(&self.arena[node.parent?]));
+        path.take_while(|node| node.locks == 1).map(|node| node.pages.len()).sum()
+    }
+
     /// Locks a match. Returns the node to hold and the pages of the match in order of position.
     pub fn lock(&mut self, salt: u128, found: &Match) -> (NodeId, Vec<PageId>) {
         assert_eq!(found.generation, self.generation, "a stale match is not locked");
