@@ -5,6 +5,7 @@ use crate::radix::Match;
 use crate::request::{Admission, Finish, Request};
 
 /// A request and what has come of it.
+#[allow(dead_code, reason = "the order is about to read all of it")]
 #[derive(Debug)]
 pub(crate) struct Sequence {
     /// When it was added, as a count: its place in the queue, and what tells it from a later request of the same id.
@@ -18,7 +19,10 @@ pub(crate) struct Sequence {
     min_tokens: u32,
     pub salt: u128,
     pub wants_history: bool,
-    prompt_logprobs: bool,
+    pub prompt_logprobs: bool,
+    pub priority: i32,
+    pub deadline: Option<u64>,
+    pub tenant: u64,
     /// When it was added, in nanoseconds.
     pub added_ns: u64,
     /// Set by the first admission, taken by the first output.
@@ -46,6 +50,9 @@ impl Sequence {
             salt: request.cache_salt,
             wants_history: request.wants_history,
             prompt_logprobs: request.prompt_logprobs,
+            priority: request.priority,
+            deadline: request.deadline,
+            tenant: request.tenant,
             added_ns,
             admission: None,
             was_admitted: false,

@@ -112,7 +112,9 @@ impl Scheduler {
 
     /// Admits the head of the queue if it can run now. First come, first served: nobody overtakes it.
     fn admit_head(&mut self, now: u64) -> Option<SlotId> {
-        let head = self.queue.head_mut()?;
+        self.queue.begin_round(now);
+        let arrival = self.queue.next_candidate()?;
+        let head = self.queue.get_mut(arrival).expect("a candidate is in the queue");
         if head.unanswered > 0 {
             // Preempted, and a token is on its way: what to compute again isn't known yet.
             return None;
@@ -139,7 +141,7 @@ impl Scheduler {
         } else if !fits || !self.policy_admits(demand) {
             return None;
         }
-        let mut sequence = self.queue.pop().expect("the head was just seen");
+        let mut sequence = self.queue.take(arrival);
         let cached = cached_pages * self.config.page_size as usize;
         if !sequence.was_admitted {
             sequence.was_admitted = true;

@@ -1,7 +1,10 @@
 //! The queue: requests that wait for a slot and pages.
 
-use std::collections::{BTreeMap, VecDeque};
+mod drain;
 
+use std::collections::BTreeMap;
+
+use self::drain::DrainRate;
 use crate::config::SchedulerConfig;
 use crate::error::{Error, Result};
 use crate::sequence::Sequence;
@@ -17,6 +20,8 @@ pub(crate) struct Queue {
     max_requests: usize,
     max_tokens: u64,
     drain: DrainRate,
+    /// The latest candidate of the round.
+    offered: Option<u64>,
 }
 
 impl Queue {
@@ -27,6 +32,7 @@ impl Queue {
             max_requests: config.queue_requests,
             max_tokens: config.queue_tokens,
             drain: DrainRate::default(),
+            offered: None,
         }
     }
 
@@ -51,7 +57,7 @@ impl Queue {
         Err(Error::QueueFull {
             requests: self.len(),
             tokens: self.prompt_tokens,
-            retry_after_s: self.drain.seconds_for(self.len(), now),
+            retry_after_s: self.retry_after_s(now),
         })
     }
 
@@ -62,15 +68,6 @@ impl Queue {
         assert!(replaced.is_none(), "arrivals are counted");
     }
 
-    pub fn head_mut(&mut self) -> Option<&mut Sequence> {
-        self.waiting.first_entry().map(std::collections::btree_map::OccupiedEntry::into_mut)
-    }
-
-    pub fn pop(&mut self) -> Option<Sequence> {
-        let arrival = *self.waiting.first_key_value()?.0;
-        self.remove(arrival)
-    }
-
     pub fn get_mut(&mut self, arrival: u64) -> Option<&mut Sequence> {
         self.waiting.get_mut(&arrival)
     }
@@ -79,6 +76,47 @@ impl Queue {
         let sequence = self.waiting.remove(&arrival)?;
         self.prompt_tokens -= sequence.prompt_len as u64;
         Some(sequence)
+    }
+
+    /// Starts a round: who goes before whom, as of `now`.
+    pub fn begin_round(&mut self, _now: u64) {
+        self.offered = None;
+    }
+
+    /// The next request in order, each at most once a round. None if there is no further one, or if those that
+    /// were passed over may not be passed again. One that the caller doesn't take is passed over.
+    pub fn next_candidate(&mut self) -> Option<u64> {
+        let first = self.offered.map_or(0, |offered| offered + 1);
+        let arrival = *self.waiting.range(first..).next()?.0;
+        self.offered = Some(arrival);
+        Some(arrival)
+    }
+
+    /// The candidate waits for something that is about to come, such as the pages of another's prefix. It stays in
+    /// the queue, and those behind it do not count as passing it.
+    #[allow(dead_code, clippy::unused_self, reason = "the scheduler is about to call it")]
+    pub fn defer(&mut self, _arrival: u64) {}
+
+    /// The candidate is admitted: it leaves the queue. The caller has brought `found` up to date: what is left to
+    /// compute is charged to the tenant.
+    pub fn take(&mut self, arrival: u64) -> Sequence {
+        self.remove(arrival).expect("a candidate is in the queue")
+    }
+
+    /// Tokens that a tenant's running requests generated.
+    #[allow(dead_code, clippy::unused_self, reason = "the scheduler is about to call it")]
+    pub fn charge(&mut self, _tenant: u64, _tokens: u64) {}
+
+    /// Takes out those that can no longer make their deadline, if the operator asked for that. A prompt token takes
+    /// `ns_per_prompt_token` to compute; 0 if that isn't known yet.
+    #[allow(dead_code, clippy::unused_self, reason = "the scheduler is about to call it")]
+    pub fn take_late(&mut self, _now: u64, _ns_per_prompt_token: u64) -> Vec<Sequence> {
+        Vec::new()
+    }
+
+    /// Estimate of when a request that is refused now should be sent again, in seconds.
+    pub fn retry_after_s(&self, now: u64) -> u64 {
+        self.drain.seconds_for(self.len(), now)
     }
 
     /// A request ended: the queue drains.
@@ -97,42 +135,11 @@ impl Queue {
     }
 }
 
-/// How fast requests end, from the recent ends.
-#[derive(Debug, Default)]
-struct DrainRate {
-    /// Times of the last ends, in nanoseconds, oldest first.
-    ends: VecDeque<u64>,
-}
-
-impl DrainRate {
-    /// Ends remembered: enough to be steady, few enough to follow a change of load.
-    const WINDOW: usize = 64;
-    /// A client should ask again within this time whatever the estimate is: it is only an estimate.
-    const LONGEST_S: u64 = 60;
-
-    fn note(&mut self, now: u64) {
-        if self.ends.len() == Self::WINDOW {
-            self.ends.pop_front();
-        }
-        self.ends.push_back(now);
-    }
-
-    /// Seconds in which `requests` end at the recent rate, rounded up. In whole numbers, so that a replay agrees.
-    fn seconds_for(&self, requests: usize, now: u64) -> u64 {
-        let Some(&oldest) = self.ends.front() else { return 1 };
-        let window_ns = u128::from(now.saturating_sub(oldest));
-        let seconds = (requests as u128 * window_ns).div_ceil(self.ends.len() as u128 * 1_000_000_000);
-        (seconds as u64).clamp(1, Self::LONGEST_S)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::RequestId;
     use crate::request::Request;
-
-    const SECOND: u64 = 1_000_000_000;
 
     fn queue(queue_requests: usize, queue_tokens: u64) -> Queue {
         Queue::new(&SchedulerConfig { queue_requests, queue_tokens, ..SchedulerConfig::default() })
@@ -155,20 +162,10 @@ mod tests {
         assert_eq!(queue.check_room(1, 1, 0), Ok(()), "and one for a free slot");
         queue.push(sequence(2, 100));
         queue.check_invariants();
-        assert_eq!(queue.pop().map(|sequence| sequence.arrival), Some(2), "a preempted request is the head");
+        queue.begin_round(0);
+        let head = queue.next_candidate().expect("three wait");
+        assert_eq!(head, 2, "a preempted request is the head");
+        queue.take(head);
         assert_eq!(queue.prompt_tokens(), 7);
-    }
-
-    #[test]
-    fn retry_after_follows_the_drain_rate() {
-        let mut rate = DrainRate::default();
-        assert_eq!(rate.seconds_for(1000, SECOND), 1, "nothing is known yet");
-        for second in 0..200 {
-            rate.note(second * SECOND / 4);
-        }
-        // 64 ends in the last 15.75 s and a quarter: four a second.
-        assert_eq!(rate.seconds_for(80, 50 * SECOND), 20);
-        assert_eq!(rate.seconds_for(1, 50 * SECOND), 1);
-        assert_eq!(rate.seconds_for(4000, 50 * SECOND), 60);
     }
 }
