@@ -117,7 +117,7 @@ impl SchedulerConfig {
             );
             return invalid("pages", reason);
         }
-        Ok(())
+        self.policy.validate()
     }
 
     /// Pages that hold `tokens` positions.

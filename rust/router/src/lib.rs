@@ -68,19 +68,23 @@ mod pages;
 mod plan;
 mod queue;
 mod radix;
+mod random;
 mod request;
 mod running;
 mod scheduler;
 mod sequence;
 mod stats;
 
-pub use admission::{AdmissionPolicy, Aggressive, Demand, PolicyConfig, Room};
+pub use admission::{
+    AdmissionPolicy, Aggressive, Conservative, Demand, Ema, Oracle, PastFuture, PastFutureConfig, PolicyConfig, Room,
+};
 pub use config::{ScheduleMode, SchedulerConfig};
 pub use error::{Error, Result};
 pub use ids::{PageId, RequestId, SlotId};
 pub use order::OrderConfig;
 pub use plan::{Attach, Row, RowResult, StepPlan, StepResult};
 pub use radix::EvictionPolicy;
+pub use random::SplitMix64;
 pub use request::{Admission, Finish, Output, Request};
 pub use scheduler::Scheduler;
 pub use stats::{Stats, Totals};

@@ -1,14 +1,28 @@
 //! Admission: whether requests that wait may run beside those that run.
 
 mod aggressive;
+mod config;
+mod conservative;
+mod ema;
+mod oracle;
+mod past_future;
+mod peak;
+mod window;
 
 use std::fmt;
 
 pub use aggressive::Aggressive;
+pub use config::{PastFutureConfig, PolicyConfig};
+pub use conservative::Conservative;
+pub use ema::Ema;
+pub use oracle::Oracle;
+pub use past_future::PastFuture;
 
 /// What one sequence holds and may still want, in tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
+    /// Which sequence this is: the same in all rounds, unlike any other's.
+    pub id: u64,
     /// Room in the KV cache that this one alone keeps from being free, once the next step is done. For a candidate:
     /// what stops being free when it is admitted.
     pub held: u64,
@@ -53,31 +67,4 @@ pub trait AdmissionPolicy: fmt::Debug + Send {
 
     /// A running request had to give up its pages.
     fn evicted(&mut self, victim: &Demand);
-}
-
-/// Which policy, and its settings.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum PolicyConfig {
-    /// See [`Aggressive`].
-    Aggressive {
-        /// Part of the KV cache that may be held when a request is admitted, above 0 and at most 1.
-        watermark: f64,
-    },
-}
-
-impl Default for PolicyConfig {
-    fn default() -> Self {
-        Self::Aggressive { watermark: 0.97 }
-    }
-}
-
-impl PolicyConfig {
-    /// A new policy with these settings.
-    pub(crate) fn build(self, _seed: u64) -> Box<dyn AdmissionPolicy> {
-        match self {
-            Self::Aggressive { watermark } => Box::new(Aggressive::new(watermark)),
-        }
-    }
 }

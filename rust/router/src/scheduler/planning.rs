@@ -128,6 +128,7 @@ impl Scheduler {
         let available = self.memory.available(head.found.as_ref());
         let size = u64::from(self.config.page_size);
         let demand = Demand {
+            id: head.arrival,
             held: new_pages as u64 * size,
             prompt: head.prompt_len as u32,
             generated: head.outputs(),

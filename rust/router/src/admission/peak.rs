@@ -1,0 +1,176 @@
+//! The most that a batch will hold, if it is known how much each request still adds.
+
+use std::cmp::Reverse;
+
+/// Requests that run together, each with what it holds and what it still adds, one token a step, before it leaves.
+///
+/// With requests sorted by what they add, largest first, the most that is ever held is the maximum over i of
+/// `rest_i * i + held_1 + .. + held_i` (i from 1): when request i ends, those before it have grown by `rest_i` each,
+/// and those after it have left. (The estimate of `LightLLM`'s router.) Sums and maxima from both ends are kept, so
+/// that a candidate costs a binary search, and an admitted one a linear pass.
+#[derive(Debug, Default)]
+pub(crate) struct Peak {
+    /// Sorted by `rest`, largest first.
+    futures: Vec<Future>,
+    /// One for each number of requests taken from the front, from none to all.
+    bounds: Vec<Bound>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Future {
+    rest: u32,
+    held: u64,
+}
+
+/// With `n` requests in front of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bound {
+    /// Tokens that the `n` hold.
+    held: u64,
+    /// Peak over the ends of those `n`.
+    before: u64,
+    /// Peak over the ends of the others, if one more were in front of them that holds nothing itself.
+    after: u64,
+}
+
+impl Peak {
+    /// Starts anew with these requests: (held, rest).
+    pub fn reset(&mut self, requests: impl Iterator<Item = (u64, u32)>) {
+        self.futures.clear();
+        self.futures.extend(requests.map(|(held, rest)| Future { rest, held }));
+        self.futures.sort_unstable_by_key(|future| Reverse(future.rest));
+        self.rebuild();
+    }
+
+    /// The most that will be held.
+    #[cfg(test)]
+    pub fn now(&self) -> u64 {
+        self.bounds.last().map_or(0, |bound| bound.before)
+    }
+
+    /// The most that would be held with one more request.
+    pub fn with(&self, held: u64, rest: u32) -> u64 {
+        let index = self.place(rest);
+        let Some(bound) = self.bounds.get(index) else { return held + u64::from(rest) };
+        let own = u64::from(rest) * (index as u64 + 1) + bound.held + held;
+        let others = if index < self.futures.len() { bound.after + held } else { 0 };
+        own.max(bound.before).max(others)
+    }
+
+    /// Inserts all of these, (held, rest), if less than `room` is held at the peak with them; none otherwise.
+    pub fn admit(&mut self, requests: impl Iterator<Item = (u64, u32)> + Clone, room: u64) -> bool {
+        // The peak grows with each request: one that does not fit ends it.
+        for (taken, (held, rest)) in requests.clone().enumerate() {
+            if self.with(held, rest) >= room {
+                for (held, rest) in requests.take(taken) {
+                    self.remove(held, rest);
+                }
+                return false;
+            }
+            self.insert(held, rest);
+        }
+        true
+    }
+
+    /// One more request.
+    pub fn insert(&mut self, held: u64, rest: u32) {
+        self.futures.insert(self.place(rest), Future { rest, held });
+        self.rebuild();
+    }
+
+    /// One request less, that is there.
+    pub fn remove(&mut self, held: u64, rest: u32) {
+        let gone = Future { rest, held };
+        let index = self.futures.iter().position(|future| *future == gone).expect("it was inserted");
+        self.futures.remove(index);
+        self.rebuild();
+    }
+
+    fn place(&self, rest: u32) -> usize {
+        self.futures.partition_point(|future| future.rest >= rest)
+    }
+
+    fn rebuild(&mut self) {
+        let bounds = &mut self.bounds;
+        bounds.clear();
+        let mut bound = Bound::default();
+        bounds.push(bound);
+        for (future, number) in self.futures.iter().zip(1..) {
+            bound.held += future.held;
+            bound.before = bound.before.max(u64::from(future.rest) * number + bound.held);
+            bounds.push(bound);
+        }
+        let mut after = 0;
+        for (index, future) in self.futures.iter().enumerate().rev() {
+            after = after.max(u64::from(future.rest) * (index as u64 + 2) + bounds[index + 1].held);
+            bounds[index].after = after;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// From scratch, by what happens: all grow by a token a step, and leave after their last.
+    fn simulated(requests: &[(u64, u32)]) -> u64 {
+        let longest = requests.iter().map(|(_, rest)| *rest).max().unwrap_or(0);
+        let held_after = |steps: u32| -> u64 {
+            let there = requests.iter().filter(|(_, rest)| *rest >= steps);
+            there.map(|(held, _)| held + u64::from(steps)).sum()
+        };
+        (0..=longest).map(held_after).max().unwrap_or(0)
+    }
+
+    /// From scratch, by the formula.
+    fn naive(requests: &[(u64, u32)]) -> u64 {
+        let mut sorted = requests.to_vec();
+        sorted.sort_by_key(|(_, rest)| Reverse(*rest));
+        let mut held = 0;
+        let peaks = sorted.iter().zip(1..).map(|((own, rest), number)| {
+            held += own;
+            u64::from(*rest) * number + held
+        });
+        peaks.max().unwrap_or(0)
+    }
+
+    fn requests(most: usize) -> impl Strategy<Value = Vec<(u64, u32)>> {
+        proptest::collection::vec((0..50_u64, 0..20_u32), 0..most)
+    }
+
+    proptest! {
+        #[test]
+        fn the_formula_is_the_peak_of_what_happens(requests in requests(12)) {
+            prop_assert_eq!(naive(&requests), simulated(&requests));
+        }
+
+        #[test]
+        fn any_sequence_of_changes_equals_the_formula(
+            rounds in proptest::collection::vec((requests(12), requests(8), any::<u64>()), 1..6),
+        ) {
+            let mut peak = Peak::default();
+            prop_assert_eq!(peak.now(), 0);
+            for (running, candidates, choices) in rounds {
+                let mut known = running.clone();
+                peak.reset(running.into_iter());
+                for (index, (held, rest)) in candidates.into_iter().enumerate() {
+                    known.push((held, rest));
+                    prop_assert_eq!(peak.with(held, rest), naive(&known));
+                    match (choices >> (2 * index)) % 4 {
+                        0 => {
+                            known.pop();
+                        }
+                        1 => {
+                            peak.insert(held, rest);
+                            let (held, rest) = known.swap_remove((choices % known.len() as u64) as usize);
+                            peak.remove(held, rest);
+                        }
+                        _ => peak.insert(held, rest),
+                    }
+                    prop_assert_eq!(peak.now(), naive(&known));
+                }
+            }
+        }
+    }
+}
