@@ -32,11 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed = parser().parse_args(normalised(sys.argv[1:] if arguments is None else arguments))
         if parsed.command == "version":
-            print(__version__)  # noqa: T201
+            print(__version__)
             return 0
         settings = load(parsed)
     except SettingsError as error:
-        print(f"lightllm-rs: {error}", file=sys.stderr)  # noqa: T201
+        print(f"lightllm-rs: {error}", file=sys.stderr)
         return BAD_FLAGS
     try:
         from lightllm_rs.supervisor.main import serve  # here, so that a mistyped flag is answered at once

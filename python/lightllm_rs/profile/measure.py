@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lightllm_rs.backend.base import ModelBackend
 from lightllm_rs.profile.grid import Grid
 from lightllm_rs.profile.steps import Steps
 
@@ -24,7 +23,7 @@ class Measured:
     Attributes:
         prefill: prompt tokens.
         rows: decode rows.
-        context: tokens that each decode row attends to.
+        context: tokens that each decode row attends to; without rows it does not count.
         seconds: of one step, the next one being launched before it ends, as a server does it.
     """
 
@@ -35,17 +34,15 @@ class Measured:
 
 
 def measure(
-    backend: ModelBackend, grid: Grid, step_tokens: int, seconds_a_point: float, progress: Callable[[int, int], None]
+    steps: Steps, grid: Grid, step_tokens: int, seconds_a_point: float, progress: Callable[[int, int], None]
 ) -> list[Measured]:
     """Times every point of the grid that the KV cache has room for.
 
     Args:
-        backend: its model is loaded.
         step_tokens: most tokens of one step.
         seconds_a_point: after so long no further step is timed at a point.
         progress: is told how many points are done, and of how many.
     """
-    steps = Steps(backend)
     points = [
         (prefill, rows, context)
         for rows in grid.rows
@@ -56,19 +53,34 @@ def measure(
     measured = []
     for done, (prefill, rows, context) in enumerate(points):
         steps.hold(rows, context, WARM + MOST)
-        measured.append(Measured(prefill, rows, context if rows else 0, _time(steps, prefill, seconds_a_point)))
+        measured.append(Measured(prefill, rows, context, _time(steps, prefill, 0, seconds_a_point)))
         progress(done + 1, len(points))
     return measured
 
 
-def _time(steps: Steps, prefill: int, budget: float) -> float:
+def prefill_context_seconds(steps: Steps, step_tokens: int, seconds_a_point: float) -> float:
+    """Seconds of each pair of a prefill token and a position before its row.
+
+    A chunk at the end of the longest context that there is room for, against one at its beginning. 0 where the context
+    is too short for chunks.
+    """
+    chunk = min(step_tokens, steps.longest // 4)
+    start = steps.longest - chunk
+    if chunk < 1:
+        return 0.0
+    steps.hold(0, 1, 0)
+    early, late = (_time(steps, chunk, at, seconds_a_point) for at in (0, start))
+    return max(0.0, late - early) / (chunk * start)
+
+
+def _time(steps: Steps, prefill: int, start: int, budget: float) -> float:
     """Seconds of one step, two of them being under way at a time."""
     for _ in range(WARM):
-        steps.launch(prefill).outcome()
+        steps.launch(prefill, start).outcome()
     began = time.perf_counter()
-    under_way, count = steps.launch(prefill), 1
+    under_way, count = steps.launch(prefill, start), 1
     while count < FEWEST or (count < MOST and time.perf_counter() - began < budget):
-        following = steps.launch(prefill)
+        following = steps.launch(prefill, start)
         under_way.outcome()
         under_way = following
         count += 1

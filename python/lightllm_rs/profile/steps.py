@@ -28,6 +28,11 @@ class Steps:
         self._rows = self._position = self._pages_a_row = 0
         self._prompt_slots: list[int] = []
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt that there is room for."""
+        return min(self._capacity.context, self._capacity.pages * self._capacity.page_size)
+
     def fits(self, prefill: int, rows: int, context: int, steps: int) -> bool:
         """Whether the KV cache has room for so many steps of these rows beside the prompt."""
         size = self._capacity.page_size
@@ -47,8 +52,8 @@ class Steps:
         attach = [Attach(slot, context, GREEDY) for slot in slots.tolist()]
         self._launch(detach, attach, table, pages.ravel(), np.zeros(rows)).outcome()
 
-    def launch(self, prefill: int) -> LaunchedStep:
-        """One token for all rows that are held, and a new prompt of `prefill` tokens in place of the last one."""
+    def launch(self, prefill: int, start: int = 0) -> LaunchedStep:
+        """One token for all rows that are held, and `prefill` tokens from position `start` of a new prompt."""
         size, slots = self._capacity.page_size, np.arange(self._rows)
         new = int(self._position % size == 0)
         table = np.stack([slots, 0 * slots + self._position, 0 * slots + 1, 0 * slots + new, 0 * slots], axis=1)
@@ -59,10 +64,10 @@ class Steps:
         detach, self._prompt_slots = self._prompt_slots, []
         attach = []
         if prefill:
-            count, first = -(-prefill // size), self._rows * self._pages_a_row
+            count, first = -(-(start + prefill) // size), self._rows * self._pages_a_row
             self._prompt_slots = [self._rows]
-            attach = [Attach(self._rows, prefill, GREEDY)]
-            table = np.concatenate([table, [[self._rows, 0, prefill, count, EMITS]]])
+            attach = [Attach(self._rows, start + prefill, GREEDY)]
+            table = np.concatenate([table, [[self._rows, start, prefill, count, EMITS]]])
             pages = np.concatenate([pages, np.arange(first, first + count)])
         return self._launch(detach, attach, table, pages, np.arange(prefill) % self._capacity.vocab)
 

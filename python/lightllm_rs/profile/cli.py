@@ -1,0 +1,96 @@
+"""`lightllm-rs profile`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from lightllm_rs import __version__
+from lightllm_rs.backend.base import ModelBackend
+from lightllm_rs.backend.errors import BackendError
+from lightllm_rs.process.start import ChildStart
+from lightllm_rs.profile.backend import opened
+from lightllm_rs.profile.cost_file import cost_table
+from lightllm_rs.profile.grid import grid_of
+from lightllm_rs.profile.measure import measure, prefill_context_seconds
+from lightllm_rs.profile.steps import Steps
+from lightllm_rs.settings import ServeSettings
+from lightllm_rs.supervisor.errors import ServiceError
+
+
+def run(settings: ServeSettings, output: str, seconds_a_point: float) -> int:
+    """Measures and writes the file; "-" is standard output. Returns the exit code."""
+    try:
+        with opened(settings, _phase) as (backend, start):
+            document = _document(backend, start, seconds_a_point)
+    except (ServiceError, BackendError) as error:
+        print(f"lightllm-rs: {error}", file=sys.stderr)
+        return 1
+    text = json.dumps(document) + "\n"
+    if output == "-":
+        sys.stdout.write(text)
+    else:
+        Path(output).write_text(text, encoding="utf-8")
+    return 0
+
+
+def _document(backend: ModelBackend, start: ChildStart, seconds_a_point: float) -> dict[str, object]:
+    step_tokens = start.settings.max_num_batched_tokens
+    grid = grid_of(backend.capacity, step_tokens)
+    steps = Steps(backend)
+    measured = measure(steps, grid, step_tokens, seconds_a_point, _progress)
+    context_ms = prefill_context_seconds(steps, step_tokens, seconds_a_point) * 1e3
+    source = {
+        "model": start.model_name,
+        "device": _device_name(start),
+        "dtype": _dtype_name(backend),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "lightllm_rs": __version__,
+    }
+    return cost_table(grid, measured, context_ms, source)
+
+
+def _device_name(start: ChildStart) -> str:
+    if start.settings.backend == "mock":
+        return f"mock, {start.settings.mock_step_ms} ms a step, {start.settings.mock_prefill_us} us a prefill token"
+    if start.device == "cpu":
+        return "cpu"
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
+def _dtype_name(backend: ModelBackend) -> str:
+    return str(getattr(backend, "dtype", "none")).removeprefix("torch.")
+
+
+def _phase(name: str, seconds: float, detail: str) -> None:
+    print(f"{name:>10} {seconds:6.1f} s  {detail}".rstrip(), file=sys.stderr)
+
+
+def _progress(done: int, points: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done} of {points} points", end="" if done < points else "\n", file=sys.stderr, flush=True)
+
+
+def add_own_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that `serve` does not have."""
+    group = parser.add_argument_group("Profile")
+    group.add_argument("--output", metavar="FILE", default="-", help="file to write; - is standard output [default -]")
+    group.add_argument(
+        "--seconds-a-point",
+        type=_seconds,
+        metavar="X",
+        default=0.2,
+        help="time for the steps of one kind; three are timed at least [default 0.2]",
+    )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 600:
+        raise argparse.ArgumentTypeError(f"{text}: must be above 0 and at most 600")
+    return value
