@@ -36,7 +36,7 @@ impl Memory {
     pub fn new(config: &SchedulerConfig) -> Self {
         Self {
             pool: PagePool::new(config.pages),
-            cache: PrefixCache::new(config.page_size),
+            cache: PrefixCache::new(config.page_size, config.pages as usize, config.eviction, config.seed),
             keep_unlocked: config.prefix_cache,
             page_size: config.page_size as usize,
         }
@@ -57,12 +57,10 @@ impl Memory {
     /// since then is added.
     #[allow(dead_code, reason = "the scheduler is about to use it")]
     pub fn refresh(&self, found: &mut Match, salt: u128, tokens: &[u32], max_tokens: usize) {
-        if !self.is_current(found) {
-            *found = self.find_group(salt, tokens, max_tokens);
-        }
+        self.cache.refresh(found, salt, tokens, max_tokens / self.page_size);
     }
 
-    /// Whether a match still holds.
+    /// Whether a match is still the longest.
     pub fn is_current(&self, found: &Match) -> bool {
         self.cache.generation() == found.generation
     }
@@ -120,7 +118,8 @@ impl Memory {
         page.is_some()
     }
 
-    /// Publishes the full pages of the first `computed` positions, whose tokens are `tokens`.
+    /// Publishes the full pages of the first `computed` positions, whose tokens are `tokens`. What is held does not
+    /// get more: where the cache has the same pages, either others hold them already, or it gives them up for these.
     pub fn publish(&mut self, holding: &mut Holding, tokens: &[u32], computed: usize) {
         let full = computed / self.page_size;
         let Some(node) = holding.lock else { return };
@@ -131,6 +130,7 @@ impl Memory {
         let published = self.cache.publish(node, tokens, &holding.pages[holding.shared..full]);
         holding.lock = Some(published.node);
         holding.duplicates.extend(published.duplicates);
+        published.replaced.into_iter().for_each(|page| self.pool.give(page));
         holding.shared = full;
     }
 
@@ -179,11 +179,7 @@ impl Memory {
     }
 
     fn evict(&mut self, count: usize) -> usize {
-        let freed = self.cache.evict(count);
-        for page in &freed {
-            self.pool.give(*page);
-        }
-        freed.len()
+        self.cache.evict(count, |page| self.pool.give(page))
     }
 
     /// Checks that every page has exactly one owner and that all locks are accounted for. Each holding comes with

@@ -1,31 +1,40 @@
-//! Eviction: the least recently used pages that nobody holds.
+//! Eviction: pages that nobody holds, in the order of the policy.
 
 use super::PrefixCache;
 use crate::ids::PageId;
 
 impl PrefixCache {
-    /// Frees up to `count` pages and returns them. Each is the last page of the leaf used least recently: pages are
-    /// useless without those before them, so a path is eaten from its end.
-    pub fn evict(&mut self, count: usize) -> Vec<PageId> {
-        let mut freed = Vec::with_capacity(count.min(self.evictable_pages));
-        while freed.len() < count {
-            let Some((last_used, id)) = self.evictable.pop_first() else { break };
+    /// Frees up to `count` pages, one after the other. Each is the last page of the leaf of the lowest rank: pages are
+    /// useless without those before them, so a path is eaten from its end. Returns how many there were.
+    pub fn evict(&mut self, count: usize, mut free: impl FnMut(PageId)) -> usize {
+        let mut freed = 0;
+        while freed < count {
+            let Some(&(rank, id)) = self.evictable.first() else { break };
             self.generation += 1;
+            self.policy.evicted(rank);
             let node = &mut self.arena[id];
-            let keep = node.pages.len().saturating_sub(count - freed.len());
-            freed.extend(node.pages.drain(keep..).rev());
+            // The ranks of a node's pages do not rise towards its start, so it stays the lowest while it is eaten.
+            let keep = node.pages.len().saturating_sub(count - freed);
+            freed += node.pages.len() - keep;
+            node.pages.drain(keep..).rev().for_each(&mut free);
             if keep > 0 {
                 node.tokens.truncate(keep * self.page_size);
-                self.evictable.insert((last_used, id));
+                node.was_cut = true;
+                let cut = self.policy.rank(&node.usage, node.end());
+                if cut != rank {
+                    self.evictable.remove(&(rank, id));
+                    self.evictable.insert((cut, id));
+                }
                 break;
             }
-            let node = self.arena.remove(id);
-            let parent = node.parent.expect("roots are not in the evictable set");
-            self.arena[parent].children.remove(&node.tokens[..self.page_size]);
+            self.evictable.remove(&(rank, id));
+            self.index.remove(&mut self.arena, id);
+            let parent = self.arena.remove(id).parent.expect("roots are not in the evictable set");
+            self.arena[parent].children -= 1;
             self.settle(parent);
         }
-        self.pages -= freed.len();
-        self.evictable_pages -= freed.len();
+        self.pages -= freed;
+        self.evictable_pages -= freed;
         freed
     }
 }

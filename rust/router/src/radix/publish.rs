@@ -1,0 +1,84 @@
+//! Computed pages enter the tree.
+
+use super::matching::common_tokens;
+use super::{NodeId, PrefixCache};
+use crate::ids::PageId;
+use crate::radix::arena::Node;
+use crate::radix::policy::Usage;
+
+/// What became of published pages.
+#[derive(Debug)]
+pub(crate) struct Published {
+    /// The node that the publisher now holds instead of the one it came with.
+    pub node: NodeId,
+    /// Pages that the tree did not take, because others hold pages of the same tokens. They stay the publisher's.
+    pub duplicates: Vec<PageId>,
+    /// Pages of the same tokens that nobody held, and that the tree gave up for the publisher's.
+    pub replaced: Vec<PageId>,
+}
+
+impl PrefixCache {
+    /// Puts computed pages under a node that the publisher holds: `pages[i]` holds the i-th `page_size` of `tokens`,
+    /// the first of them right after the node. The publisher's lock moves down to the end of them.
+    pub fn publish(&mut self, node: NodeId, tokens: &[u32], pages: &[PageId]) -> Published {
+        assert_eq!(tokens.len(), pages.len() * self.page_size, "only whole pages are published");
+        let mut published = Published { node, duplicates: Vec::new(), replaced: Vec::new() };
+        let mut done = 0;
+        while done < pages.len() {
+            let rest = &tokens[done * self.page_size..];
+            let Some(child) = self.child(published.node, rest) else {
+                published.node = self.append(published.node, rest, &pages[done..]);
+                break;
+            };
+            let common = common_tokens(&self.arena[child].tokens, rest) / self.page_size;
+            let at = if common < self.arena[child].pages.len() { self.split(child, common) } else { child };
+            let (node, ours) = (&mut self.arena[at], &pages[done..done + common]);
+            if node.locks > 0 {
+                published.duplicates.extend_from_slice(ours);
+            } else {
+                // Else both would be held from now on: those of the tree, and those that the publisher works with.
+                published.replaced.extend_from_slice(&node.pages);
+                node.pages.copy_from_slice(ours);
+            }
+            self.lock_one(at);
+            published.node = at;
+            done += common;
+        }
+        published
+    }
+
+    /// The tree takes `pages` below `at`, which the publisher holds and which has no child that begins like them.
+    fn append(&mut self, at: NodeId, tokens: &[u32], pages: &[PageId]) -> NodeId {
+        self.generation += 1;
+        self.pages += pages.len();
+        let node = &mut self.arena[at];
+        // Nobody else ends here, so the node can grow: the output of a request is one node, not one a page.
+        let alone = node.parent.is_some() && node.children == 0 && node.locks == 1;
+        if alone && self.policy.will_be_alike(&node.usage, &Usage::default()) {
+            if std::mem::take(&mut node.was_cut) {
+                // Matches from before the cut may be as long as what it is now, but of other tokens.
+                node.version = self.generation;
+            }
+            node.tokens.extend_from_slice(tokens);
+            node.pages.extend_from_slice(pages);
+            return at;
+        }
+        node.children += 1;
+        let child = self.arena.insert(Node {
+            parent: Some(at),
+            next: None,
+            hash: self.index.hash(&tokens[..self.page_size]),
+            tokens: tokens.to_vec(),
+            pages: pages.to_vec(),
+            depth: self.arena[at].end() as u32,
+            children: 0,
+            locks: 1,
+            was_cut: false,
+            version: self.generation,
+            usage: Usage::default(),
+            salt: None,
+        });
+        self.index.insert(&mut self.arena, child);
+        child
+    }
+}
