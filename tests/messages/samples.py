@@ -6,7 +6,7 @@ import msgspec
 
 from lightllm_rs.messages import control, requests, steps, telemetry
 from lightllm_rs.messages.frames import PROTOCOL, pack_f32, pack_u32
-from lightllm_rs.messages.router_start import RouterStart
+from lightllm_rs.messages.router_start import JournalStart, RouterStart, Scheduling
 from lightllm_rs.messages.sampling import Sampling, TokenLogprobs
 
 SAMPLING = Sampling(
@@ -32,6 +32,17 @@ UNIONS: dict[str, list[msgspec.Struct]] = {
         requests.ClientHello(PROTOCOL, "http-0"),
         requests.Add(7, pack_u32(range(300)), 16, SAMPLING, "tenant"),
         requests.Add(2**64 - 1, pack_u32([1]), 1, Sampling()),
+        requests.Add(
+            8,
+            pack_u32([1, 2]),
+            3,
+            SAMPLING,
+            priority=-1000,
+            deadline_ms=2_000_000,
+            tenant=2**64 - 1,
+            class_label=2**63,
+            siblings=[requests.Sibling(9, 2**64 - 1), requests.Sibling(10, 0)],
+        ),
         requests.Abort([1, 2**33]),
         requests.Received(123_456_789_012),
     ],
@@ -79,6 +90,7 @@ UNIONS: dict[str, list[msgspec.Struct]] = {
         control.ChildHello(PROTOCOL, "router", 4711),
         control.Phase("weights", 1.25, "135 M parameters"),
         control.Ready(),
+        control.Notice("the journal ends here: the disk is full"),
         control.Fatal("port 8000 is in use"),
         control.Drained(),
     ],
@@ -118,12 +130,28 @@ UNIONS: dict[str, list[msgspec.Struct]] = {
             health="ipc:///h",
             metrics="ipc:///m",
             ranks=1,
-            step_tokens=512,
-            prefill_chunk=256,
-            queue_requests=1024,
-            queue_tokens=4_000_000,
-            prefix_cache=True,
             client_bound_bytes=64 << 20,
+            scheduling=Scheduling(
+                step_tokens=512,
+                prefill_chunk=256,
+                queue_requests=1024,
+                queue_tokens=4_000_000,
+                prefix_cache=True,
+                mode="decode_first",
+                max_wait_tokens=8,
+                policy="past_future",
+                policy_parameters=[("window", 500.0), ("reserve", 0.05)],
+                priority_age_us=5_000_000,
+                tenant_quantum=2048,
+                ttft_target_us=250_000,
+                refuse_late=True,
+                bypass_limit=64,
+                group_tokens=256,
+                eviction="cost_aware",
+                seed=2**63 - 1,
+                debug_checks=True,
+            ),
+            journal=JournalStart("/tmp/journal", True, bytes(range(32))),
         )
     ],
 }

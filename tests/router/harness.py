@@ -10,15 +10,37 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from lightllm_rs.messages import control, requests, steps, telemetry
 from lightllm_rs.messages.frames import PROTOCOL, encode, pack_u32, unpack_u32
-from lightllm_rs.messages.router_start import RouterStart
+from lightllm_rs.messages.router_start import JournalStart, RouterStart, Scheduling
 from lightllm_rs.messages.sampling import Sampling
 from lightllm_rs.messages.sockets import Dealer, Hub, endpoint
 
 WAIT_MS = 10_000
+
+SCHEDULING = Scheduling(
+    step_tokens=64,
+    prefill_chunk=16,
+    queue_requests=4,
+    queue_tokens=1000,
+    prefix_cache=True,
+    mode="chunked",
+    max_wait_tokens=8,
+    policy="aggressive",
+    policy_parameters=[],
+    priority_age_us=5_000_000,
+    tenant_quantum=2048,
+    ttft_target_us=0,
+    refuse_late=False,
+    bypass_limit=64,
+    group_tokens=256,
+    eviction="lru",
+    seed=0,
+    debug_checks=True,
+)
 
 
 @dataclass
@@ -92,7 +114,14 @@ def add(request: int, prompt: list[int], max_tokens: int, **sampling: object) ->
 
 
 @contextmanager
-def router(tmp_path: Path, pages: int = 32, queue_requests: int = 4, bound: int = 1 << 20) -> Iterator[RouterProcess]:
+def router(
+    tmp_path: Path,
+    pages: int = 32,
+    queue_requests: int = 4,
+    bound: int = 1 << 20,
+    journal: JournalStart | None = None,
+    **scheduling: object,
+) -> Iterator[RouterProcess]:
     """A router that is ready, with one rank of 4 slots, pages of 4 tokens, vocabulary 100 and context 64."""
     names = ("requests", "plans", "control", "health", "metrics")
     start = RouterStart(
@@ -100,12 +129,9 @@ def router(tmp_path: Path, pages: int = 32, queue_requests: int = 4, bound: int 
         process="router",
         **{name: endpoint(tmp_path, name) for name in names},
         ranks=1,
-        step_tokens=64,
-        prefill_chunk=16,
-        queue_requests=queue_requests,
-        queue_tokens=1000,
-        prefix_cache=True,
         client_bound_bytes=bound,
+        scheduling=msgspec.structs.replace(SCHEDULING, queue_requests=queue_requests, **scheduling),
+        journal=journal,
     )
     hubs = [Hub(endpoint(tmp_path, name)) for name in names[2:]]
     code = "import sys; from lightllm_rs import _core; _core.run_router(sys.stdin.buffer.read())"

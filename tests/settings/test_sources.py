@@ -46,6 +46,11 @@ NAMES = {
     "seed": ["--seed"],
     "allowed_origins": ["--allowed-origins"],
     "log_level": ["--log-level"],
+    "router_max_wait_tokens": ["--router-max-wait-tokens"],
+    "schedule_mode": ["--schedule-mode"],
+    "admission_policy": ["--admission-policy"],
+    "eviction_policy": ["--eviction-policy"],
+    "router_seed": ["--router-seed"],
 }
 VALUES: dict[str, tuple[str, Any]] = {
     "dtype": ("float16", "float16"),
@@ -53,7 +58,19 @@ VALUES: dict[str, tuple[str, Any]] = {
     "load_format": ("dummy", "dummy"),
     "log_level": ("debug", "debug"),
     "mem_fraction": ("0.5", 0.5),
+    "schedule_mode": ("decode-first", "decode-first"),
+    "admission_policy": ("past_future", "past_future"),
+    "eviction_policy": ("cost-aware", "cost-aware"),
     "allowed_origins": ("https://a.example, http://b.example", ("https://a.example", "http://b.example")),
+}
+
+# Variables without which a setting is refused.
+NEEDS = {
+    "router_token_ratio": {"LIGHTLLM_ADMISSION_POLICY": "ema"},
+    "admission_watermark": {"LIGHTLLM_ADMISSION_POLICY": "aggressive"},
+    "past_future_window": {"LIGHTLLM_ADMISSION_POLICY": "past_future"},
+    "past_future_reserve": {"LIGHTLLM_ADMISSION_POLICY": "past_future"},
+    "journal_tokens": {"LIGHTLLM_JOURNAL": "journal.jsonl"},
 }
 
 
@@ -113,7 +130,7 @@ def test_environment_sets_every_field() -> None:
     for field in fields():
         text = {bool: "true", int: "1", float: "1", str: "x", tuple: "https://x"}[field.kind]
         found = (
-            settings(**{field.environment: field.choices[0] if field.choices else text})
+            settings(**{field.environment: field.choices[0] if field.choices else text}, **NEEDS.get(field.name, {}))
             if field.name
             not in (
                 "ssl_keyfile",

@@ -27,6 +27,12 @@ class Ready(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="ready")
     """The child serves from now on."""
 
 
+class Notice(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="notice"):
+    """Something that the operator should read; the child goes on."""
+
+    message: str
+
+
 class Fatal(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="fatal"):
     """The child's last words: one line that says what to do. It exits with a non-zero code after this."""
 
@@ -37,7 +43,7 @@ class Drained(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="drain
     """An HTTP process has no request left."""
 
 
-ChildMessage = ChildHello | Phase | Ready | Fatal | Drained
+ChildMessage = ChildHello | Phase | Ready | Notice | Fatal | Drained
 
 
 class EngineUp(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="up"):

@@ -18,14 +18,27 @@ class ClientHello(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="h
     name: str
 
 
+class Sibling(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A further choice of the same prompt: a request of its own, with `seed` in place of the sampling's."""
+
+    request: int
+    seed: int
+
+
 class Add(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="add"):
-    """A new request. It gets exactly one end: a row with `finish` set, or `Failed`.
+    """A new request, or several that share all but their seeds. Each gets exactly one end: a row with `finish` set, or
+    `Failed`.
 
     Attributes:
         request: id chosen by the client, unique among its live requests (u64).
         prompt: u32 words, at least one.
         max_tokens: most tokens to generate, at least 1; prompt and max_tokens fit the context.
         cache_salt: requests with different salts never share cached pages ("" is shared by all).
+        priority: lower goes first; from -1000 to 1000.
+        deadline_ms: milliseconds from now in which the first token should be there; 0 for none.
+        tenant: who asks, as a 64-bit hash under a key of this service; 0 for nobody in particular.
+        class_label: the client's label of the kind of request, likewise; 0 for none.
+        siblings: further choices of the same prompt: admitted together with the first, sharing its pages.
     """
 
     request: int
@@ -33,6 +46,11 @@ class Add(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="add"):
     max_tokens: int
     sampling: Sampling
     cache_salt: str = ""
+    priority: int = 0
+    deadline_ms: int = 0
+    tenant: int = 0
+    class_label: int = 0
+    siblings: list[Sibling] = []
 
 
 class Abort(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="abort"):
@@ -111,10 +129,10 @@ class Failed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="failed
     """The end of a request that could not be served.
 
     Attributes:
-        kind: "queue_full", "context_exceeded", "too_large", "invalid", "backend" (its step failed), "overrun"
-            (the client took in its output too slowly).
+        kind: "queue_full", "deadline" (its first token would be late), "context_exceeded", "too_large", "invalid",
+            "backend" (its step failed), "overrun" (the client took in its output too slowly).
         message: for the caller; what to do.
-        retry_after: seconds, for "queue_full"; otherwise 0.
+        retry_after: seconds, for "queue_full" and "deadline"; otherwise 0.
     """
 
     request: int

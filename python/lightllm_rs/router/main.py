@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
+
 from lightllm_rs.messages.frames import PROTOCOL, encode
-from lightllm_rs.messages.router_start import RouterStart
+from lightllm_rs.messages.router_start import JournalStart, RouterStart, Scheduling
 from lightllm_rs.process.child import Child, StartError
+from lightllm_rs.settings import ServeSettings
+from lightllm_rs.settings.checks import POLICY_PARAMETERS
 
 CLIENT_BOUND_BYTES = 64 << 20
 """Output under way to one HTTP process before the router ends that process's requests; it reads all it gets at once,
@@ -23,13 +27,50 @@ def router_start(child: Child) -> RouterStart:
         health=child.endpoint("health"),
         metrics=child.endpoint("metrics"),
         ranks=settings.tp,
+        client_bound_bytes=CLIENT_BOUND_BYTES,
+        scheduling=scheduling(settings),
+        journal=journal(settings, start.epoch),
+    )
+
+
+def scheduling(settings: ServeSettings) -> Scheduling:
+    """The scheduler's part of the settings."""
+    return Scheduling(
         step_tokens=settings.max_num_batched_tokens,
         prefill_chunk=settings.chunked_prefill_size,
         queue_requests=settings.max_queued_requests,
         queue_tokens=settings.max_queued_tokens,
         prefix_cache=settings.prefix_caching,
-        client_bound_bytes=CLIENT_BOUND_BYTES,
+        mode=settings.schedule_mode.replace("-", "_"),
+        max_wait_tokens=settings.router_max_wait_tokens,
+        policy=settings.admission_policy,
+        policy_parameters=policy_parameters(settings),
+        priority_age_us=round(settings.priority_age_seconds * 1e6),
+        tenant_quantum=settings.tenant_quantum,
+        ttft_target_us=round(settings.ttft_target_ms * 1e3),
+        refuse_late=settings.refuse_late,
+        bypass_limit=settings.bypass_limit,
+        group_tokens=settings.prefix_group_tokens,
+        eviction=settings.eviction_policy.replace("-", "_"),
+        seed=settings.router_seed,
+        debug_checks=settings.debug_checks,
     )
+
+
+def policy_parameters(settings: ServeSettings) -> list[tuple[str, float]]:
+    """What the operator says about the admission policy, in the scheduler's words."""
+    given = [(name, getattr(settings, field)) for field, (_, name) in POLICY_PARAMETERS.items()]
+    if settings.past_future_window is not None:
+        given.append(("prior", settings.past_future_window // 2))
+    return [(name, float(value)) for name, value in given if value is not None]
+
+
+def journal(settings: ServeSettings, epoch: int) -> JournalStart | None:
+    """The journal of one start of the router. Each gets a key of its own, which nobody keeps."""
+    if settings.journal is None:
+        return None
+    path = settings.journal + (f".{epoch}" if epoch else "")
+    return JournalStart(path, settings.journal_tokens, secrets.token_bytes(32))
 
 
 def run(child: Child) -> None:

@@ -8,6 +8,14 @@ from pathlib import Path
 from lightllm_rs.settings.errors import SettingsError
 from lightllm_rs.settings.serve import ServeSettings
 
+POLICY_PARAMETERS = {
+    "router_token_ratio": ("ema", "token_ratio"),
+    "admission_watermark": ("aggressive", "watermark"),
+    "past_future_window": ("past_future", "window"),
+    "past_future_reserve": ("past_future", "reserve"),
+}
+"""Settings that belong to one admission policy: the policy, and the scheduler's name of the parameter."""
+
 
 def check(settings: ServeSettings) -> None:
     """Raises SettingsError when settings do not fit each other, or name a file that is not there."""
@@ -36,6 +44,20 @@ def check(settings: ServeSettings) -> None:
         )
     if settings.page_size & (settings.page_size - 1):
         raise SettingsError(f"--page-size must be a power of two, and is {settings.page_size}")
+    if settings.journal is None and settings.journal_tokens:
+        raise SettingsError("--journal-tokens has nothing to write into: give --journal FILE too")
+    if settings.journal is not None:
+        folder = Path(settings.journal).parent
+        if not folder.is_dir() or Path(settings.journal).is_dir():
+            raise SettingsError(
+                f"--journal: {settings.journal} cannot be made: it must be a file in an existing folder"
+            )
+    for field, (policy, _) in POLICY_PARAMETERS.items():
+        if getattr(settings, field) is not None and settings.admission_policy != policy:
+            raise SettingsError(
+                f"--{field.replace('_', '-')} is for --admission-policy {policy}, and that is "
+                f"{settings.admission_policy}: leave one of them out"
+            )
     if settings.backend == "mock" and settings.tp != 1:
         raise SettingsError(f"--backend mock has one rank only: leave out --tp {settings.tp}")
     for origin in settings.allowed_origins:

@@ -103,6 +103,76 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = True
     max_queued_requests: Annotated[int, _meta("requests that may wait; more get 429", low=1, high=1_000_000)] = 1024
     max_queued_tokens: Annotated[int, _meta("prompt tokens that may wait; more get 429", low=1, high=2**40)] = 4_000_000
+    schedule_mode: Annotated[
+        Literal["chunked", "prefill-first", "decode-first"],
+        _meta(
+            "chunked: prompts are cut into chunks and decoding rides along; prefill-first: a step prefills if it can; "
+            "decode-first: a step decodes if it can, see router-max-wait-tokens"
+        ),
+    ] = "chunked"
+    router_max_wait_tokens: Annotated[
+        int,
+        _meta("decode-first: steps that only decode before waiting prompts get one", low=0, high=1_000_000),
+    ] = 8
+    admission_policy: Annotated[
+        Literal["conservative", "aggressive", "ema", "past_future"],
+        _meta("who may run beside those that run, by the KV cache that their outputs may need; see docs/admission.md"),
+    ] = "aggressive"
+    router_token_ratio: Annotated[
+        Annotated[float, msgspec.Meta(ge=0.01, le=1.0)] | None,
+        _meta("ema: part of the KV cache in use from which on the server counts as busy"),
+    ] = None
+    admission_watermark: Annotated[
+        Annotated[float, msgspec.Meta(ge=0.01, le=1.0)] | None,
+        _meta("aggressive: part of the KV cache that may be in use when a request is admitted"),
+    ] = None
+    past_future_window: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None,
+        _meta("past_future: finished outputs whose lengths are remembered"),
+    ] = None
+    past_future_reserve: Annotated[
+        Annotated[float, msgspec.Meta(ge=0, le=0.5)] | None,
+        _meta("past_future: part of the KV cache that the expected peak leaves free"),
+    ] = None
+    priority_age_seconds: Annotated[
+        float, _meta("seconds of waiting that count as one priority better", low=0.001, high=1_000_000)
+    ] = 5.0
+    tenant_quantum: Annotated[
+        int, _meta("tokens that each tenant gets in one round of fair sharing", low=1, high=1 << 30)
+    ] = 2048
+    ttft_target_ms: Annotated[
+        float,
+        _meta("time to first token that requests without deadline_ms should see (0: none)", low=0, high=86_400_000),
+    ] = 0.0
+    refuse_late: Annotated[bool, _meta("answer 429 to waiting requests that can no longer make their deadline")] = False
+    bypass_limit: Annotated[
+        int,
+        _meta("requests that may overtake one that does not fit, before all behind it wait", low=0, high=1_000_000),
+    ] = 64
+    prefix_group_tokens: Annotated[
+        int,
+        _meta(
+            "tokens of an uncached prefix that requests must share for one to wait for the other's KV cache (0: never)",
+            low=0,
+            high=1 << 30,
+        ),
+    ] = 256
+    eviction_policy: Annotated[
+        Literal["lru", "lfu", "cost-aware"],
+        _meta("what the prefix cache gives up first: used least recently, least often, or cheapest to compute again"),
+    ] = "lru"
+    router_seed: Annotated[int, _meta("seed of what the scheduler draws", low=0, high=2**63 - 1)] = 0
+    journal: Annotated[
+        str | None,
+        _meta(
+            "file to write all scheduling into, for lightllm-rs replay and simulate; made anew at each start "
+            "(FILE.1, FILE.2, ... when router and backends restart)"
+        ),
+    ] = None
+    journal_tokens: Annotated[
+        bool, _meta("the journal has the token ids of prompts and outputs, not only keyed hashes")
+    ] = False
+    debug_checks: Annotated[bool, _meta("check the scheduler's invariants after each call: slow")] = False
 
     host: Annotated[str, _meta("address to listen on", group="HTTP")] = "127.0.0.1"
     port: Annotated[int, _meta("port to listen on (0: any free one)", low=0, high=65_535)] = 8000

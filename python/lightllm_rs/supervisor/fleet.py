@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -9,7 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from lightllm_rs.messages.control import ChildHello, ChildMessage, Fatal, Phase, SupervisorMessage, child_decoder
+from lightllm_rs.messages.control import (
+    ChildHello,
+    ChildMessage,
+    Fatal,
+    Notice,
+    Phase,
+    SupervisorMessage,
+    child_decoder,
+)
 from lightllm_rs.messages.frames import PROTOCOL, BadFrame, encode
 from lightllm_rs.messages.sockets import Hub, Poller, endpoint
 from lightllm_rs.process.start import ChildStart
@@ -17,12 +26,14 @@ from lightllm_rs.supervisor.child_process import ChildProcess, Command
 from lightllm_rs.supervisor.errors import ServiceError
 from lightllm_rs.supervisor.signals import SignalPipe
 
+log = logging.getLogger(__name__)
+
 WORDS_SECONDS = 0.3
 """A child's last words may be on their way still when it is dead: libzmq reads sockets in a thread of its own."""
 
 
 class Said(msgspec.Struct):
-    """A child said `message` (never ChildHello, Phase or Fatal: those are noted on the child)."""
+    """A child said `message` (never ChildHello, Phase, Notice or Fatal: those are dealt with here)."""
 
     child: ChildProcess
     message: ChildMessage
@@ -124,6 +135,9 @@ class Fleet:
             return None  # a late word of a former process of this name
         if isinstance(message, Phase):
             child.phases.append(message)
+            return None
+        if isinstance(message, Notice):
+            log.warning("%s: %s", child.name, message.message)
             return None
         if isinstance(message, Fatal):
             child.words = message.message

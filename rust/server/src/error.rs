@@ -19,15 +19,26 @@ pub enum Error {
         /// What libzmq says.
         source: zmq::Error,
     },
+    /// A socket that was open broke.
+    #[error("a socket broke: {0}")]
+    Broken(zmq::Error),
     /// Waiting for frames failed.
-    #[error("polling failed: {0}")]
-    Poll(zmq::Error),
+    #[error("waiting for frames failed: {0}")]
+    Wait(std::io::Error),
     /// The start frame does not decode.
     #[error(transparent)]
     Start(#[from] lightllm_wire::BadFrame),
     /// The settings make no scheduler.
     #[error(transparent)]
     Scheduler(#[from] lightllm_router::Error),
+    /// The start frame asks for something that there is not.
+    #[error("{setting}: {reason}")]
+    Setting {
+        /// Field of the start frame.
+        setting: &'static str,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
     /// A rank left the step contract; its state and the router's no longer agree.
     #[error("backend rank {rank}: {what}")]
     Rank {

@@ -6,13 +6,17 @@
 mod clients;
 mod clock;
 mod error;
+mod intake;
 mod output;
 mod plan;
+mod process;
 mod ranks;
+mod results;
 mod router;
 mod salt;
+mod settings;
 mod sockets;
 mod telemetry;
 
 pub use error::{Error, Result};
-pub use router::run;
+pub use process::run;

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use lightllm_router::{Finish, Output, RequestId};
 use lightllm_wire::{Admission, FINISH_LENGTH, FINISH_RUNNING, FINISH_STOP, Failed, OutputRow, RowExtra};
 
-use crate::clients::Clients;
+use crate::clients::{ClientId, Clients};
 
 /// What one client gets out of one step.
 #[derive(Default)]
@@ -20,14 +20,14 @@ pub fn outputs_by_client(
     extras: Vec<RowExtra>,
     planned: &[RequestId],
     clients: &mut Clients,
-) -> BTreeMap<Vec<u8>, ClientOutput> {
+) -> BTreeMap<ClientId, ClientOutput> {
     let mut extra_of: BTreeMap<RequestId, RowExtra> =
         extras.into_iter().filter_map(|extra| Some((*planned.get(extra.row as usize)?, extra))).collect();
-    let mut by_client: BTreeMap<Vec<u8>, ClientOutput> = BTreeMap::new();
+    let mut by_client: BTreeMap<ClientId, ClientOutput> = BTreeMap::new();
     for output in outputs {
         let owner = match output.finish {
             Some(_) => clients.end(output.request).map(|live| (live.client, live.id)),
-            None => clients.get(output.request).map(|live| (live.client.clone(), live.id)),
+            None => clients.get(output.request).map(|live| (live.client, live.id)),
         };
         let Some((client, id)) = owner else { continue };
         let client = by_client.entry(client).or_default();
@@ -58,7 +58,7 @@ pub fn outputs_by_client(
     // A chunk in the middle of a prompt emits nothing, but may report the prompt's log-probabilities.
     for (request, extra) in extra_of {
         let (Some(live), Some(prompt_logprobs)) = (clients.get(request), extra.prompt_logprobs) else { continue };
-        by_client.entry(live.client.clone()).or_default().rows.push(OutputRow {
+        by_client.entry(live.client).or_default().rows.push(OutputRow {
             request: live.id,
             tokens: Vec::new().into(),
             finish: FINISH_RUNNING,

@@ -17,7 +17,7 @@ pub fn plan_message(plan: &StepPlan, clients: &Clients) -> wire::StepPlan {
         wire::Attach {
             slot: attach.slot.0,
             prompt_len: attach.prompt_len,
-            sampling: live.sampling.clone(),
+            sampling: live.sampling(),
             history: attach.history.clone().map(Into::into),
             position_offset: 0,
             images: Vec::new(),

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use lightllm_router::{Stats, Totals};
+use lightllm_router::Stats;
 use lightllm_wire::{Heartbeat, Observations, Report, Sample};
 
 use crate::clock;
@@ -12,9 +12,15 @@ pub struct Telemetry {
     rejections: Vec<(&'static str, u64)>,
     bad_frames: u64,
     admitted: usize,
-    last: Totals,
+    last: Stats,
     last_at: u64,
+    /// Beats since the last news.
+    quiet: u32,
 }
+
+/// Beats without news between two reports: the metric server forgets who is silent for three times as long, and may
+/// have been started again.
+const QUIET_BEATS: u32 = 5;
 
 /// Histograms and their label: time of a step in the backend, time in the queue, and the scheduler's own time.
 pub const STEP: usize = 0;
@@ -40,8 +46,9 @@ impl Telemetry {
             rejections: Vec::new(),
             bad_frames: 0,
             admitted: 0,
-            last: Totals::default(),
+            last: Stats::default(),
             last_at: 0,
+            quiet: 0,
         }
     }
 
@@ -78,10 +85,18 @@ impl Telemetry {
         Heartbeat { process: self.process.clone(), busy, progress: answered, full }
     }
 
-    /// All that is new since the last report. `max_tokens`: room of the KV cache in tokens.
-    pub fn report(&mut self, stats: Stats, now: u64, page_size: u32) -> Report {
+    /// All that is new since the last report; None while an idle server has nothing to tell. Called once a second.
+    pub fn report(&mut self, stats: Stats, now: u64, page_size: u32) -> Option<Report> {
+        let silent = self.observations.iter().all(|(_, _, values)| values.is_empty())
+            && self.rejections.is_empty()
+            && self.bad_frames == 0;
+        self.quiet = if silent && stats == self.last { self.quiet + 1 } else { 0 };
+        // The first quiet report is not left out: it says that the throughput is 0 now.
+        if self.quiet != 1 && !self.quiet.is_multiple_of(QUIET_BEATS) {
+            return None;
+        }
         let totals = stats.totals;
-        let last = std::mem::replace(&mut self.last, totals);
+        let last = std::mem::replace(&mut self.last, stats).totals;
         let elapsed = Duration::from_nanos(now.saturating_sub(self.last_at)).as_secs_f64().max(1e-9);
         self.last_at = now;
         let held = (stats.total_pages - stats.free_pages - stats.evictable_pages) as f64;
@@ -138,11 +153,11 @@ impl Telemetry {
             values: std::mem::take(values),
             labels: if label.is_empty() { Vec::new() } else { vec![(*label).to_owned()] },
         });
-        Report {
+        Some(Report {
             process: self.process.clone(),
             cpu_seconds: clock::cpu_time().as_secs_f64(),
             observations: observations.collect(),
             samples,
-        }
+        })
     }
 }

@@ -16,6 +16,8 @@ union! {
         }
         /// The child serves from now on.
         "ready" => Ready {}
+        /// Something that the operator should read; the child goes on.
+        "notice" => Notice { #[allow(missing_docs)] message: String }
         /// The child's last words.
         "fatal" => Fatal { #[allow(missing_docs)] message: String }
         /// An HTTP process has no request left.

@@ -18,15 +18,16 @@ mod telemetry;
 mod words;
 
 pub use control::{
-    ChildHello, ChildMessage, Drain, Drained, EngineDown, EngineUp, Fatal, Phase, Ready, Stop, SupervisorMessage,
+    ChildHello, ChildMessage, Drain, Drained, EngineDown, EngineUp, Fatal, Notice, Phase, Ready, Stop,
+    SupervisorMessage,
 };
 pub use frame::{BadFrame, MAX_FRAME_BYTES, PROTOCOL, decode, encode};
 pub use requests::{
     Abort, Add, Admission, ClientHello, ClientMessage, FINISH_LENGTH, FINISH_RUNNING, FINISH_STOP, Failed, OutputRow,
-    Received, RouterHello, RouterMessage, StepOutput,
+    Received, RouterHello, RouterMessage, Sibling, StepOutput,
 };
 pub use sampling::{Sampling, TokenLogprobs};
-pub use start::RouterStart;
+pub use start::{JournalStart, RouterStart, Scheduling};
 pub use steps::{
     Attach, FLAG_EMITS, FLAG_FROM_LAST, PlanMessage, ROW_WORDS, RankHello, RankMessage, RankStop, RowExtra, StepFailed,
     StepPlan, StepResult,

@@ -14,7 +14,7 @@ union! {
     ClientMessage {
         /// First frame of an HTTP process. A second hello of the same `name` ends all requests of the first.
         "hello" => ClientHello { #[allow(missing_docs)] protocol: u32, #[allow(missing_docs)] name: String }
-        /// A new request; it gets exactly one end.
+        /// A new request, or several that share all but their seeds; each gets exactly one end.
         "add" => Add {
             /// Chosen by the client, unique among its live requests.
             request: u64,
@@ -26,6 +26,16 @@ union! {
             sampling: Sampling,
             /// Requests with different salts never share cached pages.
             cache_salt: String,
+            /// Lower goes first; from -1000 to 1000.
+            priority: i32,
+            /// Milliseconds from now in which the first token should be there; 0 for none.
+            deadline_ms: u64,
+            /// Who asks, as a hash under a key of this service; 0 for nobody in particular.
+            tenant: u64,
+            /// The client's label of the kind of request, likewise; 0 for none.
+            class_label: u64,
+            /// Further choices of the same prompt: they are admitted together with the first and share its pages.
+            siblings: Vec<Sibling>,
         }
         /// The client no longer wants these requests.
         "abort" => Abort { #[allow(missing_docs)] requests: Vec<u64> }
@@ -57,10 +67,19 @@ union! {
             kind: String,
             /// For the caller; what to do.
             message: String,
-            /// Seconds, for "`queue_full`"; otherwise 0.
+            /// Seconds, for "`queue_full`" and "`deadline`"; otherwise 0.
             retry_after: u32,
         }
     }
+}
+
+/// A further choice of the same prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sibling {
+    /// Chosen by the client, as [`Add::request`] is.
+    pub request: u64,
+    /// In place of [`Sampling::seed`].
+    pub seed: u64,
 }
 
 /// When the request first ran.

@@ -34,6 +34,7 @@ macro_rules! union {
         )*
 
         $(#[$union_meta])*
+        #[allow(clippy::large_enum_variant)] // messages are taken apart where they are decoded, and never kept
         #[derive(Debug, Clone, PartialEq)]
         pub enum $union { $($(#[$meta])* $name($name),)* }
 

@@ -1,0 +1,96 @@
+use lightllm_router::{self as scheduler, RowResult};
+use lightllm_wire::{self as wire, RankMessage, StepOutput, decode};
+
+use crate::output::outputs_by_client;
+use crate::router::{Router, Unanswered, seconds};
+use crate::telemetry;
+use crate::{Error, Result};
+
+impl Router<'_> {
+    /// A frame of a rank.
+    pub fn hear_rank(&mut self, identity: &[u8], frame: &[u8]) -> Result<()> {
+        let Some(rank) = self.ranks.rank_of(identity) else {
+            self.telemetry.bad_frame();
+            return Ok(());
+        };
+        match decode(frame) {
+            Ok(RankMessage::StepResult(result)) if rank == 0 => self.step_result(result),
+            Ok(RankMessage::StepFailed(failed)) if self.ranks.identities().count() == 1 => self.step_failed(&failed),
+            Ok(RankMessage::StepFailed(failed)) => {
+                // The other ranks may have carried the step out: their states no longer agree.
+                Err(Error::Rank { rank, what: format!("failed at step {}: {}", failed.step, failed.message) })
+            }
+            Ok(RankMessage::StepResult(_)) => Err(Error::Rank { rank, what: "answered for rank 0".to_owned() }),
+            Ok(RankMessage::RankHello(_)) => Err(Error::Rank { rank, what: "said hello twice".to_owned() }),
+            // Without its result the step never ends, so this is not a frame to drop.
+            Err(error) => Err(Error::Rank { rank, what: error.to_string() }),
+        }
+    }
+
+    fn step_result(&mut self, result: wire::StepResult) -> Result<()> {
+        let begin = self.clock.now();
+        let unanswered = self.oldest(result.step)?;
+        let rows = row_results(&result)?;
+        let outputs = self.scheduler.update(scheduler::StepResult { step: result.step, rows }, begin)?;
+        self.telemetry.observe(telemetry::UPDATE, seconds(self.clock.now() - begin));
+        self.telemetry.observe(telemetry::STEP, result.busy_us as f64 * 1e-6);
+        for admission in outputs.iter().filter_map(|output| output.admission) {
+            self.telemetry.observe(telemetry::QUEUE, seconds(admission.queue_ns));
+        }
+        for (client, output) in outputs_by_client(outputs, result.extras, &unanswered.requests, &mut self.clients) {
+            if !output.rows.is_empty() {
+                self.tell(client, &StepOutput { rows: output.rows });
+            }
+            for failed in output.failed {
+                self.tell(client, &failed);
+            }
+        }
+        Ok(())
+    }
+
+    fn step_failed(&mut self, failed: &wire::StepFailed) -> Result<()> {
+        self.oldest(failed.step)?;
+        for request in self.scheduler.fail_step(failed.step) {
+            let Some(live) = self.clients.end(request) else { continue };
+            self.tell_failed(live.client, live.id, "backend", &failed.message, 0);
+        }
+        Ok(())
+    }
+
+    /// Takes the oldest unanswered plan, which must be `step`.
+    fn oldest(&mut self, step: u64) -> Result<Unanswered> {
+        match self.unanswered.pop_front() {
+            Some(unanswered) if unanswered.step == step => {
+                self.answered += 1;
+                Ok(unanswered)
+            }
+            _ => Err(Error::Rank { rank: 0, what: format!("answered step {step} out of order") }),
+        }
+    }
+}
+
+/// The rows of a result. The extras' errors fail their rows.
+fn row_results(result: &wire::StepResult) -> Result<Vec<RowResult>> {
+    let wrong = |what: &str| Error::Rank { rank: 0, what: format!("answered step {}: {what}", result.step) };
+    if result.rows.0.len() != result.counts.0.len() {
+        return Err(wrong("as many rows as counts are needed"));
+    }
+    let mut rest = result.tokens.0.as_slice();
+    let mut rows = Vec::with_capacity(result.rows.0.len());
+    for (row, count) in result.rows.0.iter().zip(&result.counts.0) {
+        let (tokens, after) = rest.split_at_checked(*count as usize).ok_or_else(|| wrong("tokens are missing"))?;
+        rest = after;
+        rows.push(RowResult { row: *row, tokens: tokens.to_vec(), failed: None });
+    }
+    if !rest.is_empty() {
+        return Err(wrong("there are more tokens than the counts say"));
+    }
+    for extra in &result.extras {
+        let Some(error) = &extra.error else { continue };
+        match rows.iter_mut().find(|row| row.row == extra.row) {
+            Some(row) => *row = RowResult { row: extra.row, tokens: Vec::new(), failed: Some(error.clone()) },
+            None => rows.push(RowResult { row: extra.row, tokens: Vec::new(), failed: Some(error.clone()) }),
+        }
+    }
+    Ok(rows)
+}
