@@ -92,7 +92,7 @@ class HttpProcess:
     Attributes:
         script: what the fake router answers to each new request.
         pace: seconds between its steps.
-        adds, aborts, received: what the process has told it.
+        adds, aborts, received: what the process has told it; `adds` has one entry a choice, `frames` one a frame.
         counters: sums of the samples that it reported, by name and labels.
         health: the health server's answer.
     """
@@ -101,6 +101,7 @@ class HttpProcess:
         self.script: Script = says("Hello world")
         self.pace = 0.0
         self.adds: list[requests.Add] = []
+        self.frames: list[requests.Add] = []
         self.aborts: list[int] = []
         self.received = 0
         self.counters: dict[tuple[str, ...], float] = {}
@@ -174,6 +175,7 @@ class HttpProcess:
         """Back to the state in which tests begin."""
         self.script, self.pace = says("Hello world"), 0.0
         self.adds.clear()
+        self.frames.clear()
         self.aborts.clear()
         self.health, self.answers_health = telemetry.HealthAnswer(0, True, True), True
 
@@ -233,8 +235,10 @@ class HttpProcess:
             self.received = 0
             self._requests.send(identity, encode(requests.RouterHello(PROTOCOL, VOCAB, CONTEXT, 64, 16, 64)))
         elif isinstance(message, requests.Add):
-            self.adds.append(message)
-            self._running[message.request] = self.script(message)
+            self.frames.append(message)
+            for choice in choices_of(message):
+                self.adds.append(choice)
+                self._running[choice.request] = self.script(choice)
         elif isinstance(message, requests.Abort):
             for number in message.requests:
                 self.aborts.append(number)
@@ -301,6 +305,18 @@ def http_process(run_dir: Path, model: Path, **settings: Any) -> Iterator[HttpPr
         yield process
     finally:
         process.close()
+
+
+def choices_of(add: requests.Add) -> list[requests.Add]:
+    """The request and its siblings, each as if it had come alone."""
+    alone = msgspec.structs.replace(add, siblings=[])
+    siblings = [
+        msgspec.structs.replace(
+            alone, request=sibling.request, sampling=msgspec.structs.replace(add.sampling, seed=sibling.seed)
+        )
+        for sibling in add.siblings
+    ]
+    return [alone, *siblings]
 
 
 def prompt_ids(add: requests.Add) -> list[int]:

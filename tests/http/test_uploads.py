@@ -32,7 +32,7 @@ def full(run_dir: Path, tiny_folder: Path) -> Iterator[HttpProcess]:
 
 def test_small_bodies_pass_while_large_ones_stand_still(full: HttpProcess) -> None:
     with httpx.Client(base_url=full.url) as client:
-        large = json.dumps({"prompt": "Hi", "user": "x" * (100 << 10)})
+        large = json.dumps({"prompt": "Hi", "metadata": {"x": "x" * (100 << 10)}})
 
         def refused() -> bool:
             answer = client.post("/v1/completions", content=large, headers={"Content-Type": "application/json"})

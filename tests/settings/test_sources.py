@@ -128,7 +128,8 @@ def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
 
 def test_environment_sets_every_field() -> None:
     for field in fields():
-        text = {bool: "true", int: "1", float: "1", str: "x", tuple: "https://x"}[field.kind]
+        part = "0.5" if field.high is not None and field.high < 1 else "1"
+        text = {bool: "true", int: "1", float: part, str: "x", tuple: "https://x"}[field.kind]
         found = (
             settings(**{field.environment: field.choices[0] if field.choices else text}, **NEEDS.get(field.name, {}))
             if field.name

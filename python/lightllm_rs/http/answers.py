@@ -12,6 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lightllm_rs.http.auth import KEY_IN_SCOPE
 from lightllm_rs.http.body import ClientGone
 from lightllm_rs.http.call import Call
 from lightllm_rs.http.errors import ApiError
@@ -22,6 +23,12 @@ def service_of(request: Request) -> Service:
     """The state of this process."""
     service: Service = request.app.state.service
     return service
+
+
+def key_of(request: Request) -> str:
+    """Name of the key that let the request in; "" where none is needed."""
+    name: str = request.scope.get(KEY_IN_SCOPE, "")
+    return name
 
 
 def json_response(value: Any, status: int = 200) -> Response:

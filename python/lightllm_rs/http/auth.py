@@ -14,6 +14,10 @@ CONTROL = "/admin/"
 """Routes below this take the admin key alone, and nobody's when none is set."""
 
 
+KEY_IN_SCOPE = "lightllm.key"
+"""Where the name of a request's key stands in its ASGI scope."""
+
+
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
@@ -30,18 +34,21 @@ class Keys:
         self._api = _digest(api_key) if api_key else None
         self._admin = _digest(admin_key) if admin_key else None
 
-    def check(self, path: str, authorization: str | None) -> None:
-        """Raises ApiError 401 unless `authorization` opens `path`. What is not known to be public is not."""
+    def check(self, path: str, authorization: str | None) -> str:
+        """The name of the key that opens `path`: "api", "admin", or "" where none is needed.
+
+        Raises ApiError 401 unless `authorization` opens `path`. What is not known to be public is not.
+        """
         control = path.startswith(CONTROL)
         if path in PUBLIC or (self._api is None and not control):
-            return
+            return ""
         scheme, _, key = (authorization or "").partition(" ")
         given = _digest(key.strip()) if scheme.lower() == "bearer" and key.strip() else b""
         # Both comparisons are always made.
         is_api = self._api is not None and hmac.compare_digest(given, self._api)
         is_admin = self._admin is not None and hmac.compare_digest(given, self._admin)
         if is_admin or (is_api and not control):
-            return
+            return "admin" if is_admin else "api"
         raise ApiError(
             401,
             "no valid key was given: send it as `Authorization: Bearer <key>`",

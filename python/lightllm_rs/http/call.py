@@ -89,12 +89,11 @@ class Call:
         self.service.calls.add(self)
         self.submitted = time.perf_counter()
         self.observer.submitted(self)
-        for choice in self.choices:
-            prompt = self.prompts[choice.prompt]
-            sampling = self.wishes.of_choice(choice.index % self.wishes.n)
-            choice.number = self.engine.submit(
-                choice, prompt.ids, max(1, prompt.max_tokens), sampling, self.wishes.cache_salt
-            )
+        wishes = self.wishes
+        waited = time.perf_counter() - self.began
+        for number, prompt in enumerate(self.prompts):
+            choices = self.choices[number * wishes.n : (number + 1) * wishes.n]
+            self.engine.submit(choices, prompt.ids, max(1, prompt.max_tokens), wishes, waited)
 
     @property
     def done(self) -> bool:

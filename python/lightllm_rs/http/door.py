@@ -9,7 +9,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lightllm_rs.http.auth import PUBLIC, Keys
+from lightllm_rs.http.auth import KEY_IN_SCOPE, PUBLIC, Keys
 from lightllm_rs.http.errors import ApiError, unavailable
 from lightllm_rs.http.service import Service
 from lightllm_rs.http.upload import Upload
@@ -75,7 +75,7 @@ class Door:
         self._service.enter(public)
         try:
             try:
-                self._keys.check(scope["path"], authorization)
+                scope[KEY_IN_SCOPE] = self._keys.check(scope["path"], authorization)
                 if self._service.draining and not public:
                     raise unavailable("the server is shutting down", "draining")
             except ApiError as error:

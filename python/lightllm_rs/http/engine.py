@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from lightllm_rs.http.errors import ApiError, internal, of_failure, unavailable
 from lightllm_rs.messages import requests
 from lightllm_rs.messages.frames import PROTOCOL, BadFrame, encode, pack_u32
-from lightllm_rs.messages.sampling import Sampling
 from lightllm_rs.messages.sockets import AsyncDealer
+
+if TYPE_CHECKING:
+    from lightllm_rs.http.sampling import Wishes
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +23,13 @@ RECEIVED_BYTES = 1 << 16
 
 
 class Sink(Protocol):
-    """What takes the output of one request; both methods are called on the event loop."""
+    """What takes the output of one request; both methods are called on the event loop.
+
+    Attributes:
+        number: of the request at the router.
+    """
+
+    number: int
 
     def take(self, row: requests.OutputRow, now: float) -> bool:
         """One row, at `time.perf_counter()` `now`. Returns whether the request has ended."""
@@ -83,15 +92,34 @@ class Engine:
             raise unavailable(self.reason)
         return self.limits
 
-    def submit(self, sink: Sink, prompt: list[int], max_tokens: int, sampling: Sampling, cache_salt: str) -> int:
-        """Queues a request at the router and returns its number. Raises ApiError 503 while there is no engine."""
+    def submit(self, sinks: Sequence[Sink], prompt: list[int], max_tokens: int, wishes: Wishes, waited: float) -> None:
+        """Queues all choices of a prompt at the router, and numbers them. Raises ApiError 503 while there is no engine.
+
+        Args:
+            sinks: of the choices, `wishes.n` of them.
+            waited: seconds since the request's arrival.
+        """
         self.ready()
         assert self._dealer is not None, "limits are known only while there is a socket"
-        number = self._next
-        self._next += 1
-        self._sinks[number] = sink
-        self._dealer.send(encode(requests.Add(number, pack_u32(prompt), max_tokens, sampling, cache_salt)))
-        return number
+        standing = wishes.standing
+        for number, sink in enumerate(sinks, self._next):
+            sink.number = number
+            self._sinks[number] = sink
+        first = self._next
+        self._next += len(sinks)
+        add = requests.Add(
+            first,
+            pack_u32(prompt),
+            max_tokens,
+            wishes.sampling,
+            wishes.cache_salt,
+            priority=standing.priority,
+            deadline_ms=standing.deadline_left(waited),
+            tenant=standing.tenant,
+            class_label=standing.class_label,
+            siblings=[requests.Sibling(number, seed) for number, seed in enumerate(wishes.sibling_seeds, first + 1)],
+        )
+        self._dealer.send(encode(add))
 
     def abort(self, numbers: list[int]) -> None:
         """Nobody wants these requests any more; nothing more is said about them."""

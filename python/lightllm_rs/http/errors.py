@@ -83,6 +83,8 @@ def of_failure(kind: str, message: str, retry_after: int) -> ApiError:
     """The error for a `Failed` frame of the router."""
     if kind == "queue_full":
         return ApiError(429, message, code="queue_full", retry_after=max(1, retry_after))
+    if kind == "deadline":
+        return ApiError(429, message, code="deadline_missed", retry_after=max(1, retry_after))
     if kind in ("context_exceeded", "too_large"):
         return ApiError(400, message, code="context_length_exceeded")
     if kind == "invalid":

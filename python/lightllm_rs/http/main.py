@@ -62,6 +62,7 @@ class HttpProcess:
             engine=self._engine,
             observer=self._observer,
             queries=Queries(start.run_dir, start.process),
+            hash_key=start.hash_key,
             seeds=random.Random(f"{start.settings.seed}/{start.process}"),  # noqa: S311 - sampling, not secrets
         )
         self._service.on_idle = self._on_idle

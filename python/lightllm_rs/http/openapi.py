@@ -51,7 +51,7 @@ MEANINGS = {
     "401": "No key, or a wrong one.",
     "404": "There is no such model.",
     "413": "The body is too large.",
-    "429": "The queue is full.",
+    "429": "The queue is full, or the first token would come after the deadline.",
     "500": "The server failed; its log says why.",
     "503": "Not ready, overloaded or shutting down.",
 }

@@ -35,6 +35,7 @@ class Service:
         draining: nothing new is accepted.
         on_idle: called each time when `active` falls to 0.
         seeds: for requests without a seed of their own.
+        hash_key: of names that leave this process as hashes; the same in all HTTP processes of the service.
     """
 
     settings: ServeSettings
@@ -45,6 +46,7 @@ class Service:
     observer: Observer
     queries: Queries
     seeds: random.Random
+    hash_key: bytes = b""
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "tokenize"))
     calls: set[Call] = field(default_factory=set)
     streams: set[EventStream] = field(default_factory=set)

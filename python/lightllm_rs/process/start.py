@@ -22,6 +22,7 @@ class ChildStart(msgspec.Struct, frozen=True, kw_only=True):
         model_name: name of the model in the API.
         device: "cpu" or "cuda".
         supervisor: process id of the parent.
+        hash_key: drawn for each service, for names that must not be written down.
     """
 
     process: str
@@ -31,6 +32,7 @@ class ChildStart(msgspec.Struct, frozen=True, kw_only=True):
     model_name: str
     device: str
     supervisor: int
+    hash_key: bytes = b""
     epoch: int = 0
     index: int = 0
     rank: int = -1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 import msgspec
@@ -31,6 +32,7 @@ class Roster:
             model_name=model.name,
             device=device,
             supervisor=os.getpid(),
+            hash_key=secrets.token_bytes(32),
         )
 
     @property

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lightllm_rs.http.answers import check_model, counted, json_response, new_id, service_of, usage_of
+from lightllm_rs.http.answers import check_model, counted, json_response, key_of, new_id, service_of, usage_of
 from lightllm_rs.http.body import check_extras, parse_body
 from lightllm_rs.http.call import Call, PromptText
 from lightllm_rs.http.choice import Choice
@@ -37,7 +37,7 @@ async def chat_completions(request: Request) -> Response:
         for number, message in enumerate(body.messages):
             check_extras(message, service, f"messages.{number}.")
         prompt = await _prompt(service, body)
-        wishes = wishes_of(body, service, _logprobs(body))
+        wishes = wishes_of(body, service, key_of(request), _logprobs(body))
         check_choices(service, 1, wishes.n)
         if not body.stream:
             check_whole_logprobs([prompt], wishes, "max_tokens", "top_logprobs" if body.top_logprobs else None)

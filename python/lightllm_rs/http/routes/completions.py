@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lightllm_rs.http.answers import check_model, counted, json_response, new_id, service_of, usage_of
+from lightllm_rs.http.answers import check_model, counted, json_response, key_of, new_id, service_of, usage_of
 from lightllm_rs.http.body import parse_body
 from lightllm_rs.http.call import Call, PromptText
 from lightllm_rs.http.choice import Choice
@@ -38,7 +38,7 @@ async def completions(request: Request) -> Response:
         if body.max_tokens == 0 and not body.echo:
             raise bad_request("max_tokens may be 0 only with echo", "max_tokens", "invalid_value")
         wants = -1 if body.logprobs is None else body.logprobs
-        wishes = wishes_of(body, service, wants, wants if body.echo else -1)
+        wishes = wishes_of(body, service, key_of(request), wants, wants if body.echo else -1)
         check_choices(service, len(body.prompt), wishes.n)
         prompts = await _prompts(service, body)
         if not body.stream:

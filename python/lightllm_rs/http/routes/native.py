@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lightllm_rs.http.answers import counted, json_response, service_of
+from lightllm_rs.http.answers import counted, json_response, key_of, service_of
 from lightllm_rs.http.body import check_extras, parse_body
 from lightllm_rs.http.call import Call, PromptText
 from lightllm_rs.http.choice import Choice, Record
@@ -32,7 +32,7 @@ async def generate(request: Request) -> Response:
     with counted(service) as began:
         body = await _parse(request, service)
         details = bool(body.parameters.return_details)
-        call = await _call(service, body, began, stream=False, logprobs=0 if details else -1)
+        call = await _call(request, body, began, stream=False, logprobs=0 if details else -1)
         await finish(request, call)
         only = len(call.choices) == 1
 
@@ -59,7 +59,7 @@ async def generate_stream(request: Request) -> Response:
         body = await _parse(request, service)
         if (body.parameters.n or 1) > 1:
             raise bad_request("a native stream has one choice: leave n out", "parameters.n", "invalid_value")
-        call = await _call(service, body, began, stream=True, logprobs=0)
+        call = await _call(request, body, began, stream=True, logprobs=0)
         return EventStream(call, _Events(service))
 
 
@@ -77,9 +77,9 @@ async def _parse(request: Request, service: Service) -> GenerateRequest:
     return body
 
 
-async def _call(service: Service, body: GenerateRequest, began: float, *, stream: bool, logprobs: int) -> Call:
-    parameters = body.parameters
-    wishes = wishes_of_native(parameters, service, logprobs)
+async def _call(request: Request, body: GenerateRequest, began: float, *, stream: bool, logprobs: int) -> Call:
+    service, parameters = service_of(request), body.parameters
+    wishes = wishes_of_native(parameters, service, key_of(request), logprobs)
     if isinstance(body.inputs, str):
         if not body.inputs:
             raise bad_request("the prompt must not be empty", "inputs", "empty_prompt")

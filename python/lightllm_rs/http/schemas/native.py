@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, WithJsonSchema, field_validator
 
-from lightllm_rs.http.schemas.fields import MAX_ID, Body, LogitBias, Seed, Stop, TokenIds, ids_in_range, is_ids
+from lightllm_rs.http.schemas.drawing import DrawingBody
+from lightllm_rs.http.schemas.fields import MAX_ID, Body, Stop, ids_in_range, is_ids
 
 
 def _inputs(value: Any) -> str | list[int]:
@@ -31,7 +32,7 @@ Inputs = Annotated[
 ]
 
 
-class NativeParameters(Body):
+class NativeParameters(DrawingBody):
     """`parameters` of a native request."""
 
     UNSUPPORTED: ClassVar[dict[str, tuple[object, ...]]] = {
@@ -54,23 +55,9 @@ class NativeParameters(Body):
     IGNORED: ClassVar[frozenset[str]] = frozenset({"group_request_id"})
 
     do_sample: bool | None = Field(None, description="Without it, decoding is greedy.")
-    n: Annotated[int, Field(ge=1)] | None = None
     max_new_tokens: Annotated[int, Field(ge=1)] | None = None
     min_new_tokens: Annotated[int, Field(ge=0, le=MAX_ID)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = None
-    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    seed: Seed | None = None
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
-    logit_bias: LogitBias = Field(None, validate_default=True)
     stop_sequences: Stop = Field(None, validate_default=True)
-    stop_token_ids: TokenIds = Field(None, validate_default=True)
-    include_stop_str_in_output: bool | None = None
-    ignore_eos: bool | None = None
-    skip_special_tokens: bool | None = None
     add_special_tokens: bool | None = None
     return_details: bool | None = Field(None, description="/generate: the tokens with their log-probabilities too.")
 

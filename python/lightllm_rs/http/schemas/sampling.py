@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from lightllm_rs.http.schemas.fields import MAX_ID, Body, LogitBias, Seed, Stop, TokenIds
+from lightllm_rs.http.schemas.drawing import DrawingBody
+from lightllm_rs.http.schemas.fields import MAX_ID, Body, Stop
 
 
 class StreamOptions(Body):
@@ -18,27 +19,13 @@ class StreamOptions(Body):
     include_usage: bool | None = None
 
 
-class SamplingBody(Body):
-    """What completions and chat completions share. None is "not given": the model's default, then the API's."""
+class SamplingBody(DrawingBody):
+    """What completions and chat completions share."""
 
     model: str | None = Field(None, description="Name of the served model.")
-    n: Annotated[int, Field(ge=1)] | None = Field(None, description="Choices to make of each prompt.")
     max_tokens: Annotated[int, Field(ge=0)] | None = Field(None, description="Most tokens to generate.")
     min_tokens: Annotated[int, Field(ge=0, le=MAX_ID)] | None = Field(None, description="Tokens before any end.")
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(None, description="0 is greedy.")
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = Field(None, description="-1 and 0 keep everything.")
-    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    seed: Seed | None = None
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
-    logit_bias: LogitBias = Field(None, validate_default=True)
     stop: Stop = Field(None, description="Strings that end the text; they are not part of it.", validate_default=True)
-    stop_token_ids: TokenIds = Field(None, validate_default=True)
-    include_stop_str_in_output: bool | None = None
-    ignore_eos: bool | None = None
-    skip_special_tokens: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     cache_salt: Annotated[str, Field(max_length=256)] | None = Field(
@@ -51,7 +38,7 @@ class SamplingBody(Body):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-NO_EFFECT = frozenset({"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"})
+NO_EFFECT = frozenset({"metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"})
 """Accepted on both routes: they tell the operator of a hosted service something, and nothing here."""
 
 EXTENSIONS: dict[str, tuple[object, ...]] = {
