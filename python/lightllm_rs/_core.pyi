@@ -1,6 +1,742 @@
-"""The compiled part: the router process."""
+"""The compiled part: the scheduler, the simulator, the router process.
 
-__all__ = ["FrameError", "RouterError", "reencode_frame", "run_router"]
+Everything here is exported under better names by `lightllm_rs.scheduling`, `lightllm_rs.simulate` and the processes.
+Times are integers in nanoseconds of any clock that does not run backwards. Wherever an argument has the wrong type,
+`TypeError` is raised; where an integer is out of its range, `InvalidArgument`.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, final
+
+__all__ = [
+    "Admission",
+    "Attach",
+    "BadResult",
+    "ClockRanBackwards",
+    "ContextExceeded",
+    "DeadlineMissed",
+    "DuplicateId",
+    "EmptyPrompt",
+    "FrameError",
+    "InvalidArgument",
+    "InvalidConfig",
+    "NothingToDo",
+    "OrderConfig",
+    "Output",
+    "PolicyConfig",
+    "PromptTooLong",
+    "QueueFull",
+    "Request",
+    "RouterError",
+    "Row",
+    "RowResult",
+    "Scheduler",
+    "SchedulerBroken",
+    "SchedulerConfig",
+    "SchedulerError",
+    "Stats",
+    "StepPlan",
+    "StepResult",
+    "TooLargeForPool",
+    "UnexpectedStep",
+    "reencode_frame",
+    "run_router",
+]
+
+# Errors of the scheduler. A call that raises one has changed nothing.
+
+class SchedulerError(Exception):
+    """A call that the scheduler refuses. Its state is as before the call."""
+
+class InvalidArgument(SchedulerError, ValueError):
+    """An argument is out of its range."""
+
+    parameter: str
+    """Which one, with its index in a sequence: `prompt[3]`."""
+    reason: str
+    """What is wrong with it, and what is allowed."""
+
+class InvalidConfig(SchedulerError, ValueError):
+    """A setting is out of its range, or two contradict each other."""
+
+    setting: str
+    """Name of the setting."""
+    reason: str
+    """What is wrong and what would be right."""
+
+class ClockRanBackwards(SchedulerError, ValueError):
+    """`now` is earlier than in a call before."""
+
+    now: int
+    latest: int
+
+class QueueFull(SchedulerError):
+    """The queue is at its bound; nothing was queued."""
+
+    requests: int
+    """Requests that wait."""
+    tokens: int
+    """Their prompt tokens."""
+    retry_after_s: int
+    """Estimate of when a retry is worth it, in seconds, from 1 to 60."""
+
+class DeadlineMissed(SchedulerError):
+    """The first token can't be there by the deadline, and late ones are refused (`OrderConfig.refuse_late`)."""
+
+    retry_after_s: int
+    """Estimate of when a retry is worth it, in seconds, from 1 to 60."""
+
+class PromptTooLong(SchedulerError):
+    """The prompt alone is longer than the context."""
+
+    prompt: int
+    context: int
+
+class ContextExceeded(SchedulerError):
+    """Prompt and output together are longer than the context."""
+
+    prompt: int
+    max_tokens: int
+    context: int
+
+class TooLargeForPool(SchedulerError):
+    """The request would not fit into the KV cache if it ran alone."""
+
+    needed: int
+    """Pages of the prompt and the output."""
+    pages: int
+    """Pages of the whole pool."""
+
+class EmptyPrompt(SchedulerError):
+    """A prompt has one token at least."""
+
+class DuplicateId(SchedulerError):
+    """A request with this id has not ended yet."""
+
+    request: int
+
+class NothingToDo(SchedulerError):
+    """No token was asked for, and no log-probabilities of the prompt either."""
+
+class UnexpectedStep(SchedulerError):
+    """A result for a step that is not the oldest unanswered one."""
+
+    got: int
+    expected: int | None
+    """The oldest step without a result, if there is one."""
+
+class BadResult(SchedulerError):
+    """A result that contradicts its plan."""
+
+    step: int
+    row: int
+    reason: str
+
+class SchedulerBroken(SchedulerError, RuntimeError):
+    """An invariant of the scheduler does not hold: a fault of this program. Every later call raises this again."""
+
+    reason: str
+
+# Settings.
+
+@final
+class PolicyConfig:
+    """An admission policy and its parameters: how much room running requests are expected to need.
+
+    `docs/admission.md` describes each policy.
+    """
+
+    NAMES: ClassVar[list[str]]
+    """Names of all policies."""
+
+    def __new__(cls, name: str, **parameters: float) -> PolicyConfig:
+        """A policy with some of its parameters changed; switches are 0 or 1.
+
+        Raises:
+            InvalidConfig: there is no such policy or parameter, or a value is out of its range.
+        """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def parameters(self) -> dict[str, float]:
+        """All parameters, as they are in force."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class OrderConfig:
+    """Which of the waiting requests is asked first. Times are in nanoseconds."""
+
+    def __new__(
+        cls,
+        *,
+        priority_age_ns: int = 5000000000,
+        tenant_quantum: int = 2048,
+        ttft_target_ns: int = 0,
+        refuse_late: bool = False,
+        bypass_limit: int = 64,
+        group_tokens: int = 256,
+    ) -> OrderConfig: ...
+    @property
+    def priority_age_ns(self) -> int:
+        """A request that has waited for so long counts as one priority better, again and again."""
+
+    @property
+    def tenant_quantum(self) -> int:
+        """Tokens that each tenant gets in one round of the deficit round robin."""
+
+    @property
+    def ttft_target_ns(self) -> int:
+        """Time to the first token that requests without a deadline of their own should see. 0: none."""
+
+    @property
+    def refuse_late(self) -> bool:
+        """Refuse a request that can no longer make its deadline, instead of serving it late."""
+
+    @property
+    def bypass_limit(self) -> int:
+        """Requests that may overtake one that does not fit, before all behind it wait."""
+
+    @property
+    def group_tokens(self) -> int:
+        """Tokens of an uncached prefix that two requests share for the second to wait for the first's pages. 0: off."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class SchedulerConfig:
+    """Sizes, bounds and policies of a `Scheduler`. Lengths are in tokens, unless they say otherwise."""
+
+    def __new__(
+        cls,
+        *,
+        pages: int = 4096,
+        page_size: int = 16,
+        slots: int = 256,
+        context: int = 8192,
+        step_tokens: int = 2048,
+        prefill_chunk: int = 2048,
+        queue_requests: int = 4096,
+        queue_tokens: int = 8388608,
+        prefix_cache: bool = True,
+        mode: str = "chunked",
+        max_wait_tokens: int = 8,
+        policy: str | PolicyConfig | None = None,
+        order: OrderConfig | None = None,
+        eviction: str = "lru",
+        seed: int = 0,
+    ) -> SchedulerConfig:
+        """Settings, all optional.
+
+        Raises:
+            InvalidConfig: a setting is out of its range, or two contradict each other.
+        """
+
+    @property
+    def pages(self) -> int:
+        """Pages of the KV cache."""
+
+    @property
+    def page_size(self) -> int:
+        """Positions of a page."""
+
+    @property
+    def slots(self) -> int:
+        """Requests that can run at once."""
+
+    @property
+    def context(self) -> int:
+        """Longest prompt and output together."""
+
+    @property
+    def step_tokens(self) -> int:
+        """Tokens of one step at most, decode rows counting one each."""
+
+    @property
+    def prefill_chunk(self) -> int:
+        """Prefill tokens of one request in one step at most."""
+
+    @property
+    def queue_requests(self) -> int:
+        """Requests that may wait beside those for which a slot is free."""
+
+    @property
+    def queue_tokens(self) -> int:
+        """Prompt tokens that may wait."""
+
+    @property
+    def prefix_cache(self) -> bool:
+        """Keep computed pages for prompts that begin alike."""
+
+    @property
+    def mode(self) -> str:
+        """What a step is made of: `chunked`, `prefill_first` or `decode_first`."""
+
+    @property
+    def max_wait_tokens(self) -> int:
+        """For `decode_first`: steps that only decode, in a row, before waiting prompts get one."""
+
+    @property
+    def policy(self) -> PolicyConfig:
+        """Who may run beside those that run."""
+
+    @property
+    def order(self) -> OrderConfig:
+        """Who is asked first."""
+
+    @property
+    def eviction(self) -> str:
+        """What the prefix cache gives up first."""
+
+    @property
+    def seed(self) -> int:
+        """Of everything that draws: the same seed and the same calls give the same plans."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+# What goes in, and what comes out.
+
+@final
+class Request:
+    """A request for tokens."""
+
+    def __new__(
+        cls,
+        id: int,
+        prompt: Sequence[int],
+        max_tokens: int,
+        *,
+        end_ids: Sequence[int] = (),
+        min_tokens: int = 0,
+        cache_salt: int = 0,
+        wants_history: bool = False,
+        prompt_logprobs: bool = False,
+        priority: int = 0,
+        deadline: int | None = None,
+        tenant: int = 0,
+        class_label: int = 0,
+        siblings: Sequence[int] = (),
+        expected_tokens: int | None = None,
+    ) -> Request: ...
+    @property
+    def id(self) -> int:
+        """Name of the request, unique among those that have not ended; from 0 to 2**64 - 1."""
+
+    @property
+    def prompt(self) -> tuple[int, ...]:
+        """Token ids of the prompt, one at least; each from 0 to 2**32 - 1."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens to generate at most. 0 only together with `prompt_logprobs`."""
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Token ids that end the output."""
+
+    @property
+    def min_tokens(self) -> int:
+        """An end id does not end the output before this many tokens."""
+
+    @property
+    def cache_salt(self) -> int:
+        """Requests share cached prefixes only with requests of the same salt; from 0 to 2**128 - 1."""
+
+    @property
+    def wants_history(self) -> bool:
+        """The backend needs all token ids known so far when the request gets a slot."""
+
+    @property
+    def prompt_logprobs(self) -> bool:
+        """Compute every prompt position: cached prefixes are not used."""
+
+    @property
+    def priority(self) -> int:
+        """Lower goes first; from -1000 to 1000."""
+
+    @property
+    def deadline(self) -> int | None:
+        """When the first token should be there, in nanoseconds of the scheduler's clock."""
+
+    @property
+    def tenant(self) -> int:
+        """Who asks; tenants share the server fairly. 0 is the tenant of those without a name."""
+
+    @property
+    def class_label(self) -> int:
+        """Label of the kind of request, for the statistics of lengths. 0 is no label."""
+
+    @property
+    def siblings(self) -> tuple[int, ...]:
+        """Ids of further requests with the same prompt and settings, each with an output of its own (n > 1)."""
+
+    @property
+    def expected_tokens(self) -> int | None:
+        """Tokens that it will generate, where that is known: for the oracle, in simulations."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Admission:
+    """How a request came to run."""
+
+    def __new__(cls, *, cached_tokens: int, queue_ns: int) -> Admission: ...
+    @property
+    def cached_tokens(self) -> int:
+        """Prompt tokens that were in the prefix cache when it was first admitted."""
+
+    @property
+    def queue_ns(self) -> int:
+        """Nanoseconds from `add` to the first admission."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Output:
+    """News of one request."""
+
+    def __new__(
+        cls,
+        *,
+        request: int,
+        tokens: Sequence[int] = (),
+        finish: str | None = None,
+        failure: str | None = None,
+        admission: Admission | None = None,
+    ) -> Output: ...
+    @property
+    def request(self) -> int: ...
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """New tokens, an end id included. Empty only with a `finish`."""
+
+    @property
+    def finish(self) -> str | None:
+        """In the last output of a request: `stop` (an end id), `length` (`max_tokens`) or `failed`."""
+
+    @property
+    def failure(self) -> str | None:
+        """With `failed`: the backend's own text."""
+
+    @property
+    def admission(self) -> Admission | None:
+        """In the first output of a request."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+# The step contract: what the backend is told, and what it answers.
+
+@final
+class Attach:
+    """A request gets a slot."""
+
+    def __new__(cls, *, slot: int, request: int, prompt_len: int, history: Sequence[int] | None = None) -> Attach: ...
+    @property
+    def slot(self) -> int:
+        """Free until now; from 0 to `SchedulerConfig.slots` - 1."""
+
+    @property
+    def request(self) -> int: ...
+    @property
+    def prompt_len(self) -> int:
+        """Length of the prompt as it was added: a request that was preempted has outputs after it."""
+
+    @property
+    def history(self) -> tuple[int, ...] | None:
+        """Prompt and outputs so far, if the request wants them."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Row:
+    """Consecutive positions of one request to compute."""
+
+    def __new__(
+        cls,
+        *,
+        slot: int,
+        request: int,
+        start: int,
+        tokens: int,
+        new_pages: Sequence[int] = (),
+        emits: bool = False,
+        from_last: bool = False,
+    ) -> Row: ...
+    @property
+    def slot(self) -> int: ...
+    @property
+    def request(self) -> int: ...
+    @property
+    def start(self) -> int:
+        """First position."""
+
+    @property
+    def tokens(self) -> int:
+        """Number of positions."""
+
+    @property
+    def new_pages(self) -> tuple[int, ...]:
+        """Pages to append to the slot's page table, so that it covers `[0, start + tokens)`."""
+
+    @property
+    def emits(self) -> bool:
+        """A token is sampled after the last position."""
+
+    @property
+    def from_last(self) -> bool:
+        """A decode row: its one input is the token sampled last in this slot; it has no ids in the plan."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class StepPlan:
+    """One step. A backend carries out `detach`, `attach`, `copies`, `rows`, in that order, and answers once."""
+
+    def __new__(
+        cls,
+        *,
+        step: int,
+        detach: Sequence[int] = (),
+        attach: Sequence[Attach] = (),
+        copies: Sequence[tuple[int, int]] = (),
+        rows: Sequence[Row] = (),
+        token_ids: Sequence[int] = (),
+    ) -> StepPlan: ...
+    @property
+    def step(self) -> int:
+        """Number of the step: 1, 2, 3, ..."""
+
+    @property
+    def detach(self) -> tuple[int, ...]:
+        """Slots whose request is gone."""
+
+    @property
+    def attach(self) -> tuple[Attach, ...]:
+        """Requests that get a slot. Each has a row in the same plan."""
+
+    @property
+    def copies(self) -> tuple[tuple[int, int], ...]:
+        """Pages to copy, from and to."""
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Decode rows, then prefill rows."""
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """Token ids of the prefill rows, one row after the other."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class RowResult:
+    """The outcome of one row."""
+
+    def __new__(cls, *, row: int, tokens: Sequence[int] = (), failed: str | None = None) -> RowResult: ...
+    @property
+    def row(self) -> int:
+        """Index of the row in its plan."""
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Exactly one token where the row emits and did not fail, none where it does not emit."""
+
+    @property
+    def failed(self) -> str | None:
+        """Why the row could not be computed. It ends the request."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class StepResult:
+    """The answer to one plan."""
+
+    def __new__(cls, *, step: int, rows: Sequence[RowResult] = ()) -> StepResult: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def rows(self) -> tuple[RowResult, ...]:
+        """One for each row that emits or failed, in any order."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Stats:
+    """What is so now, and what has happened since the start (from `steps` on)."""
+
+    @property
+    def running(self) -> int:
+        """Requests that run."""
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait, preempted ones included."""
+
+    @property
+    def paused(self) -> int:
+        """Those of them that ran before: preempted ones."""
+
+    @property
+    def queued_tokens(self) -> int:
+        """Prompt tokens of those that wait."""
+
+    @property
+    def total_pages(self) -> int:
+        """Pages of the pool."""
+
+    @property
+    def free_pages(self) -> int:
+        """Pages without content."""
+
+    @property
+    def cached_pages(self) -> int:
+        """Pages in the prefix cache."""
+
+    @property
+    def evictable_pages(self) -> int:
+        """Those of them that no running request uses."""
+
+    @property
+    def private_pages(self) -> int:
+        """Pages of running requests outside the prefix cache."""
+
+    @property
+    def steps(self) -> int:
+        """Plans made."""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Prompt tokens of requests, counted at their first admission."""
+
+    @property
+    def generated_tokens(self) -> int:
+        """Tokens of outputs."""
+
+    @property
+    def prefix_queries(self) -> int:
+        """Prompt tokens looked up in the prefix cache, counted at the first admission."""
+
+    @property
+    def prefix_hits(self) -> int:
+        """Those of them that were found."""
+
+    @property
+    def prefill_tokens(self) -> int:
+        """Tokens in prefill rows: prompts less hits, and what preempted requests compute again."""
+
+    @property
+    def preemptions(self) -> int:
+        """Times a running request gave up its pages to another."""
+
+    @property
+    def refused_queue_full(self) -> int:
+        """Requests refused by `add` since the queue was full."""
+
+    @property
+    def finished_stop(self) -> int:
+        """Requests that ended with an end id."""
+
+    @property
+    def finished_length(self) -> int:
+        """Requests that ended at `max_tokens`."""
+
+    @property
+    def finished_failed(self) -> int:
+        """Requests that ended with a failed row or step."""
+
+    @property
+    def aborted(self) -> int:
+        """Requests that were aborted."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Scheduler:
+    """Queue, prefix cache, pages and slots of one backend, and the plans that come of them.
+
+    It has no clock, no randomness of its own and no threads: the same calls give the same plans. Calls from several
+    threads follow one another, and run without the GIL.
+
+    Each call can raise `SchedulerBroken` beside what it lists.
+    """
+
+    def __new__(cls, config: SchedulerConfig) -> Scheduler: ...
+    @property
+    def config(self) -> SchedulerConfig: ...
+    def add(self, request: Request, now: int) -> None:
+        """Queues a request.
+
+        Raises:
+            QueueFull, EmptyPrompt, NothingToDo, PromptTooLong, ContextExceeded, TooLargeForPool, DuplicateId,
+            ClockRanBackwards: it is not queued.
+        """
+
+    def abort(self, request: int) -> bool:
+        """Ends a request in any state, without an output. Its pages are free at once. False if there is none."""
+
+    def schedule(self, now: int) -> StepPlan | None:
+        """The next plan; None if there is nothing to do, or two plans have no result yet.
+
+        Raises:
+            ClockRanBackwards
+        """
+
+    def update(self, result: StepResult, now: int) -> list[Output]:
+        """Takes the result of the oldest plan without one, and says what it means for the requests.
+
+        Raises:
+            UnexpectedStep, BadResult: the result contradicts the plans.
+            ClockRanBackwards
+        """
+
+    def fail_step(self, step: int) -> list[int]:
+        """A whole step failed: its requests end, nothing of it is published. Ids of those that had not ended."""
+
+    def take_refused(self) -> list[tuple[int, SchedulerError]]:
+        """Requests that were given up while they waited, and why (`DeadlineMissed`). Each is told once."""
+
+    def clear_cache(self) -> int:
+        """Forgets all cached prefixes that no running request uses. The number of pages freed."""
+
+    def has_work(self) -> bool:
+        """Whether there is anything left to plan, now or after the results that are to come."""
+
+    def unanswered(self) -> int:
+        """Plans without a result: 0, 1 or 2."""
+
+    def stats(self) -> Stats: ...
+    def check_invariants(self) -> None:
+        """Checks everything that must hold between calls, for tests: it takes a time linear in all pages."""
+
+    def __contains__(self, request: int, /) -> bool:
+        """Whether a request has not ended."""
+
+# The router process.
 
 class RouterError(Exception):
     """The router process ended with an error; the text is its last words."""

@@ -1,14 +1,25 @@
 //! `lightllm_rs._core`: the one crate that knows Python.
 
+mod arguments;
+mod config;
+mod errors;
+mod frames;
+mod guard;
+mod order;
+mod plan;
+mod policy;
+mod request;
+mod result;
+mod scheduler;
+mod stats;
+mod text;
+
 use lightllm_router_server as server;
-use lightllm_wire as wire;
 use pyo3::create_exception;
-use pyo3::exceptions::{PyException, PyValueError};
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 
 create_exception!(lightllm_rs._core, RouterError, PyException, "The router process ended with an error.");
-create_exception!(lightllm_rs._core, FrameError, PyValueError, "A frame that does not decode.");
 
 /// Runs the router process until the supervisor says stop.
 ///
@@ -18,31 +29,33 @@ fn run_router(py: Python<'_>, start: &[u8]) -> PyResult<()> {
     py.detach(|| server::run(start)).map_err(|error| RouterError::new_err(error.to_string()))
 }
 
-/// Decodes a frame of the named union and encodes it again, for the tests that hold the two languages together.
-#[pyfunction]
-fn reencode_frame<'py>(py: Python<'py>, union: &str, frame: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
-    fn again<T: serde::Serialize + serde::de::DeserializeOwned>(frame: &[u8]) -> PyResult<Vec<u8>> {
-        let message: T = wire::decode(frame).map_err(|error| FrameError::new_err(error.to_string()))?;
-        Ok(wire::encode(&message))
-    }
-    let frame = match union {
-        "ClientMessage" => again::<wire::ClientMessage>(frame)?,
-        "RouterMessage" => again::<wire::RouterMessage>(frame)?,
-        "RankMessage" => again::<wire::RankMessage>(frame)?,
-        "PlanMessage" => again::<wire::PlanMessage>(frame)?,
-        "ChildMessage" => again::<wire::ChildMessage>(frame)?,
-        "SupervisorMessage" => again::<wire::SupervisorMessage>(frame)?,
-        "HealthMessage" => again::<wire::HealthMessage>(frame)?,
-        "MetricsMessage" => again::<wire::MetricsMessage>(frame)?,
-        "TelemetryAnswer" => again::<wire::TelemetryAnswer>(frame)?,
-        "RouterStart" => again::<wire::RouterStart>(frame)?,
-        other => return Err(PyValueError::new_err(format!("there is no union {other}"))),
-    };
-    Ok(PyBytes::new(py, &frame))
-}
-
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use super::{FrameError, RouterError, reencode_frame, run_router};
+    use super::config::SchedulerConfig;
+    #[pymodule_export]
+    use super::frames::{FrameError, reencode_frame};
+    #[pymodule_export]
+    use super::order::OrderConfig;
+    #[pymodule_export]
+    use super::plan::{Attach, Row, StepPlan};
+    #[pymodule_export]
+    use super::policy::PolicyConfig;
+    #[pymodule_export]
+    use super::request::{Admission, Output, Request};
+    #[pymodule_export]
+    use super::result::{RowResult, StepResult};
+    #[pymodule_export]
+    use super::scheduler::Scheduler;
+    #[pymodule_export]
+    use super::stats::Stats;
+    #[pymodule_export]
+    use super::{RouterError, run_router};
+
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::errors::add_classes(module)
+    }
 }
