@@ -2,6 +2,9 @@
 //!
 //! Every page has exactly one owner: the pool (free), the prefix cache, or the [`Holding`] of one request.
 
+#[cfg(test)]
+mod tests;
+
 use crate::config::SchedulerConfig;
 use crate::ids::PageId;
 use crate::pages::PagePool;
@@ -90,9 +93,10 @@ impl Memory {
     pub fn hold(&mut self, salt: u128, found: Option<&Match>, pages: usize) -> Holding {
         let mut holding = Holding::default();
         if let Some(found) = found {
-            self.join(&mut holding, salt, found);
+            self.prepend(&mut holding, salt, found, pages.saturating_sub(found.pages));
+        } else {
+            holding.pages.reserve(pages);
         }
-        holding.pages.reserve(pages.saturating_sub(holding.pages.len()));
         while holding.pages.len() < pages {
             let page = self.take(pages - holding.pages.len());
             holding.pages.push(page.expect("admission has checked that the pages are available"));
@@ -102,9 +106,14 @@ impl Memory {
 
     /// Locks a match for a holding without one: the matched pages come before those that it has. For the members of
     /// a group whose prompt another has computed.
+    #[allow(dead_code, reason = "the scheduler is about to use it")]
     pub fn join(&mut self, holding: &mut Holding, salt: u128, found: &Match) {
+        self.prepend(holding, salt, found, holding.pages.len());
+    }
+
+    fn prepend(&mut self, holding: &mut Holding, salt: u128, found: &Match, room: usize) {
         assert!(holding.lock.is_none(), "a holding has one lock");
-        let (node, mut pages) = self.cache.lock(salt, found);
+        let (node, mut pages) = self.cache.lock(salt, found, room);
         holding.shared = pages.len();
         pages.append(&mut holding.pages);
         holding.pages = pages;

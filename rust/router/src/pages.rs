@@ -10,11 +10,29 @@ use crate::ids::PageId;
 pub(crate) struct PagePool {
     free: Vec<PageId>,
     is_free: Vec<bool>,
+    /// For tests of the tests: what the pool does wrong.
+    #[cfg(test)]
+    pub fault: Option<Fault>,
+}
+
+/// One way to go wrong.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A page that is given back is forgotten.
+    LosesPages,
+    /// A page that is taken can be taken again.
+    GivesPagesTwice,
 }
 
 impl PagePool {
     pub fn new(total: u32) -> Self {
-        Self { free: (0..total).rev().map(PageId).collect(), is_free: vec![true; total as usize] }
+        Self {
+            free: (0..total).rev().map(PageId).collect(),
+            is_free: vec![true; total as usize],
+            #[cfg(test)]
+            fault: None,
+        }
     }
 
     pub fn total(&self) -> usize {
@@ -28,6 +46,11 @@ impl PagePool {
     /// Takes one page, if there is one.
     pub fn take(&mut self) -> Option<PageId> {
         let page = self.free.pop()?;
+        #[cfg(test)]
+        if self.fault == Some(Fault::GivesPagesTwice) {
+            self.free.insert(0, page);
+            return Some(page);
+        }
         self.is_free[page.index()] = false;
         Some(page)
     }
@@ -37,6 +60,13 @@ impl PagePool {
     /// # Panics
     /// If it is free already: an owner was lost, and going on would corrupt somebody's text.
     pub fn give(&mut self, page: PageId) {
+        #[cfg(test)]
+        match self.fault {
+            Some(Fault::LosesPages) => return,
+            // It was never noted as taken.
+            Some(Fault::GivesPagesTwice) => self.is_free[page.index()] = false,
+            None => {}
+        }
         let is_free = &mut self.is_free[page.index()];
         assert!(!*is_free, "page {page} is given back twice");
         *is_free = true;

@@ -21,6 +21,11 @@ impl NodeId {
         self.0.get() as usize - 1
     }
 
+    #[cfg(test)]
+    pub(super) fn first() -> Self {
+        Self::of(0)
+    }
+
     /// The name as a number.
     pub(super) fn number(self) -> u32 {
         self.0.get()

@@ -23,15 +23,20 @@ impl ChildIndex {
 
     /// The hash of a node whose first page has these tokens.
     pub fn hash(&self, page: &[u32]) -> u64 {
+        let word = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
         let mut hash = self.seed;
-        let mut pairs = page.chunks_exact(2);
-        for pair in &mut pairs {
-            hash = mix(hash, u64::from(pair[0]) << 32 | u64::from(pair[1]));
+        let blocks = page.chunks_exact(8);
+        let rest = blocks.remainder();
+        if page.len() >= 8 {
+            // Two products that don't wait for each other.
+            let (mut even, mut odd) = (hash, !hash);
+            for block in blocks {
+                even = fold(word(block[0], block[1]) ^ KEYS[0], word(block[2], block[3]) ^ even);
+                odd = fold(word(block[4], block[5]) ^ KEYS[1], word(block[6], block[7]) ^ odd);
+            }
+            hash = fold(even ^ KEYS[0], odd);
         }
-        match pairs.remainder() {
-            [last] => mix(hash, u64::from(*last)),
-            _ => hash,
-        }
+        rest.iter().fold(hash, |hash, token| mix(hash, u64::from(*token)))
     }
 
     /// Those that may be the child of `parent` that begins with a page of this hash.
@@ -72,8 +77,41 @@ impl ChildIndex {
     }
 }
 
-/// Both halves of a product, folded: a word goes in, every bit of it counts.
+/// Digits of pi: odd, and with about as many ones as zeros.
+const KEYS: [u64; 2] = [0x243F_6A88_85A3_08D3, 0x082E_FA98_EC4E_6C89];
+
 fn mix(hash: u64, word: u64) -> u64 {
-    let product = u128::from(hash ^ word ^ 0x9E37_79B9_7F4A_7C15) * 0xA076_1D64_78BD_642F;
-    (product as u64) ^ ((product >> 64) as u64).rotate_left(32)
+    fold(hash ^ KEYS[0], word ^ KEYS[1])
+}
+
+/// The product, of which every bit counts.
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product as u64) ^ (product >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn pages_that_differ_in_one_token_have_different_hashes_and_spread() {
+        let index = ChildIndex::new(1 << 12, 0);
+        for page_size in [1, 7, 8, 16, 37, 256] {
+            let pages = (0..page_size).flat_map(|place| {
+                (1..=(1 << 12) / page_size).map(move |token| {
+                    let mut page = vec![0; page_size];
+                    page[place] = token as u32;
+                    page
+                })
+            });
+            let hashes: BTreeSet<u64> = pages.map(|page| index.hash(&page)).collect();
+            assert_eq!(hashes.len(), (1 << 12) / page_size * page_size, "page size {page_size}");
+            let buckets: BTreeSet<usize> = hashes.iter().map(|hash| index.bucket(NodeId::first(), *hash)).collect();
+            // Of n buckets that n keys choose at random, n/e stay empty.
+            assert!(buckets.len() > hashes.len() / 2, "page size {page_size}: {} buckets", buckets.len());
+        }
+    }
 }

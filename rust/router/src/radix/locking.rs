@@ -1,20 +1,24 @@
 //! Locks: what a request uses is not evicted.
 
-use super::{Match, NodeId, PrefixCache};
+use super::{Fault, Match, NodeId, PrefixCache};
 use crate::ids::PageId;
 
 impl PrefixCache {
-    /// Locks a match. Returns the node to hold and the pages of the match in order of position.
-    pub fn lock(&mut self, salt: u128, found: &Match) -> (NodeId, Vec<PageId>) {
+    /// Locks a match. Returns the node to hold and the pages of the match in order of position, with room for some
+    /// more behind them.
+    pub fn lock(&mut self, salt: u128, found: &Match, room: usize) -> (NodeId, Vec<PageId>) {
         let node = match self.end(found) {
             Some(end) if end.pages < self.arena[end.node].pages.len() => self.split(end.node, end.pages),
             Some(end) => end.node,
             None => self.root(salt),
         };
-        let mut pages = vec![PageId(0); found.pages];
+        let mut pages = Vec::with_capacity(found.pages + room);
+        pages.resize(found.pages, PageId(0));
         let mut at = Some(node);
         while let Some(id) = at {
-            self.lock_one(id);
+            if !self.has(Fault::ForgetsLocks) {
+                self.lock_one(id);
+            }
             let node = &self.arena[id];
             pages[node.depth as usize..node.end()].copy_from_slice(&node.pages);
             at = node.parent;
@@ -41,7 +45,11 @@ impl PrefixCache {
         let mut below: Option<NodeId> = None;
         let mut at = Some(node);
         while let Some(id) = at {
+            let forgotten = self.has(Fault::ForgetsLocks);
             let node = &mut self.arena[id];
+            if forgotten && node.locks == 0 {
+                return;
+            }
             node.locks = node.locks.checked_sub(1).expect("each lock is given back once");
             self.policy.touch(&mut node.usage, self.tick);
             at = node.parent;

@@ -15,6 +15,7 @@
 
 mod arena;
 mod evict;
+mod fault;
 mod index;
 mod invariants;
 mod locking;
@@ -29,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use arena::NodeId;
 use arena::{Arena, Node};
+pub(crate) use fault::Fault;
 use index::ChildIndex;
 pub(crate) use matching::Match;
 pub use policy::EvictionPolicy;
@@ -53,6 +55,9 @@ pub(crate) struct PrefixCache {
     tick: u64,
     /// Counts changes of the tree. A match found under the same generation is still the longest.
     generation: u64,
+    /// For tests of the tests: what the tree does wrong.
+    #[cfg(test)]
+    pub fault: Option<Fault>,
 }
 
 impl PrefixCache {
@@ -69,6 +74,8 @@ impl PrefixCache {
             evictable_pages: 0,
             tick: 0,
             generation: 0,
+            #[cfg(test)]
+            fault: None,
         }
     }
 
@@ -86,7 +93,13 @@ impl PrefixCache {
     }
 
     fn root(&mut self, salt: u128) -> NodeId {
+        let salt = if self.has(Fault::MixesSalts) { 0 } else { salt };
         let arena = &mut self.arena;
         *self.roots.entry(salt).or_insert_with(|| arena.insert(Node::root(salt)))
+    }
+
+    /// The hash of a page.
+    fn hash(&self, page: &[u32]) -> u64 {
+        if self.has(Fault::SameHash) { 0 } else { self.index.hash(page) }
     }
 }

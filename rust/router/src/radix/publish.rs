@@ -1,7 +1,7 @@
 //! Computed pages enter the tree.
 
 use super::matching::common_tokens;
-use super::{NodeId, PrefixCache};
+use super::{Fault, NodeId, PrefixCache};
 use crate::ids::PageId;
 use crate::radix::arena::Node;
 use crate::radix::policy::Usage;
@@ -32,8 +32,9 @@ impl PrefixCache {
             };
             let common = common_tokens(&self.arena[child].tokens, rest) / self.page_size;
             let at = if common < self.arena[child].pages.len() { self.split(child, common) } else { child };
+            let takes_all = self.has(Fault::ReplacesHeldPages);
             let (node, ours) = (&mut self.arena[at], &pages[done..done + common]);
-            if node.locks > 0 {
+            if node.locks > 0 && !takes_all {
                 published.duplicates.extend_from_slice(ours);
             } else {
                 // Else both would be held from now on: those of the tree, and those that the publisher works with.
@@ -67,7 +68,7 @@ impl PrefixCache {
         let child = self.arena.insert(Node {
             parent: Some(at),
             next: None,
-            hash: self.index.hash(&tokens[..self.page_size]),
+            hash: self.hash(&tokens[..self.page_size]),
             tokens: tokens.to_vec(),
             pages: pages.to_vec(),
             depth: self.arena[at].end() as u32,

@@ -8,6 +8,7 @@ impl PrefixCache {
     pub(super) fn split(&mut self, id: NodeId, keep: usize) -> NodeId {
         self.generation += 1;
         self.index.remove(&mut self.arena, id);
+        let hash = self.hash(&self.arena[id].tokens[keep * self.page_size..][..self.page_size]);
         let node = &mut self.arena[id];
         let lower_tokens = node.tokens.split_off(keep * self.page_size);
         let lower_pages = node.pages.split_off(keep);
@@ -31,7 +32,7 @@ impl PrefixCache {
         self.index.insert(&mut self.arena, upper);
         let node = &mut self.arena[id];
         node.parent = Some(upper);
-        node.hash = self.index.hash(&node.tokens[..self.page_size]);
+        node.hash = hash;
         node.depth += keep as u32;
         node.version = self.generation;
         self.index.insert(&mut self.arena, id);

@@ -10,7 +10,7 @@ fn tree(page_size: u32) -> PrefixCache {
 /// Locks what is cached of a prompt and publishes the rest, with pages from `first` on.
 fn hold(tree: &mut PrefixCache, tokens: &[u32], first: u32) -> NodeId {
     let found = tree.find(0, tokens, usize::MAX);
-    let (node, _) = tree.lock(0, &found);
+    let (node, _) = tree.lock(0, &found, 0);
     let rest = &tokens[found.pages * tree.page_size..];
     let count = (rest.len() / tree.page_size) as u32;
     let pages: Vec<PageId> = (first..first + count).map(PageId).collect();
@@ -36,7 +36,7 @@ fn evict(tree: &mut PrefixCache, count: usize) -> Vec<u32> {
 fn a_growing_output_stays_one_node() {
     for policy in EvictionPolicy::ALL {
         let mut tree = PrefixCache::new(1, 100, policy, 0);
-        let (mut node, _) = tree.lock(0, &tree.find(0, &[], 0));
+        let (mut node, _) = tree.lock(0, &tree.find(0, &[], 0), 0);
         for token in 0..100 {
             node = tree.publish(node, &[token], &[PageId(token)]).node;
         }
@@ -48,7 +48,7 @@ fn a_growing_output_stays_one_node() {
 #[test]
 fn salts_do_not_share() {
     let mut tree = tree(2);
-    let (node, _) = tree.lock(1, &tree.find(1, &[], 0));
+    let (node, _) = tree.lock(1, &tree.find(1, &[], 0), 0);
     tree.publish(node, &[7, 8], &[PageId(0)]);
     assert_eq!(tree.find(1, &[7, 8], 9).pages, 1);
     assert_eq!(tree.find(2, &[7, 8], 9).pages, 0);
@@ -69,11 +69,11 @@ fn a_page_that_nobody_holds_makes_way_for_one_that_is_in_use() {
     let mut tree = tree(1);
     cache(&mut tree, &[1, 2, 3], 0);
     // The second began before the first was published, so it has pages of its own.
-    let (node, _) = tree.lock(0, &tree.find(0, &[], 0));
+    let (node, _) = tree.lock(0, &tree.find(0, &[], 0), 0);
     let published = tree.publish(node, &[1, 2, 4], &[PageId(10), PageId(11), PageId(12)]);
     assert_eq!(published.replaced, [PageId(0), PageId(1)]);
     assert_eq!(published.duplicates, []);
-    let (node, pages) = tree.lock(0, &tree.find(0, &[1, 2, 3], 9));
+    let (node, pages) = tree.lock(0, &tree.find(0, &[1, 2, 3], 9), 0);
     assert_eq!(pages, [PageId(10), PageId(11), PageId(2)]);
     tree.check_invariants(&[published.node, node]);
 }
@@ -82,7 +82,7 @@ fn a_page_that_nobody_holds_makes_way_for_one_that_is_in_use() {
 fn a_page_that_others_hold_stays() {
     let mut tree = tree(1);
     let first = hold(&mut tree, &[1, 2], 0);
-    let (node, _) = tree.lock(0, &tree.find(0, &[], 0));
+    let (node, _) = tree.lock(0, &tree.find(0, &[], 0), 0);
     let published = tree.publish(node, &[1, 3], &[PageId(10), PageId(11)]);
     assert_eq!(published.duplicates, [PageId(10)]);
     assert_eq!(published.replaced, []);
@@ -151,7 +151,7 @@ fn a_stale_match_is_not_locked() {
     let mut tree = tree(2);
     let (_, found) = sought(&mut tree, 3);
     evict(&mut tree, 2);
-    tree.lock(0, &found);
+    tree.lock(0, &found, 0);
 }
 
 #[test]
