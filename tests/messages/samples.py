@@ -151,7 +151,7 @@ UNIONS: dict[str, list[msgspec.Struct]] = {
                 seed=2**63 - 1,
                 debug_checks=True,
             ),
-            journal=JournalStart("/tmp/journal", True, bytes(range(32))),
+            journal=JournalStart("/tmp/journal", True, bytes(range(16))),
         )
     ],
 }

@@ -55,7 +55,7 @@ class JournalStart(msgspec.Struct, array_like=True, frozen=True, gc=False):
     Attributes:
         path: the file, which is made or emptied.
         tokens: write token ids, and not only hashes of pages.
-        key: of the hashes; 32 random bytes.
+        key: of the hashes; 16 random bytes.
     """
 
     path: str

@@ -92,6 +92,9 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(
         "lightllm_scheduler_seconds", "histogram", "router", "Time in a stage of the scheduler.", ("stage",), _STAGES
     ),
+    Metric(
+        "lightllm_journal_errors_total", "counter", "router", "Journals that ended since they could not be written."
+    ),
     Metric("lightllm_rejections_total", "counter", "any", "Requests refused.", ("reason",)),
     Metric("lightllm_bad_frames_total", "counter", "any", "Frames that did not decode and were dropped.", ("process",)),
     Metric("lightllm_disconnects_total", "counter", "http", "Clients that left before their answer was complete."),

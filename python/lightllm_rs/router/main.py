@@ -70,7 +70,7 @@ def journal(settings: ServeSettings, epoch: int) -> JournalStart | None:
     if settings.journal is None:
         return None
     path = settings.journal + (f".{epoch}" if epoch else "")
-    return JournalStart(path, settings.journal_tokens, secrets.token_bytes(32))
+    return JournalStart(path, settings.journal_tokens, secrets.token_bytes(16))
 
 
 def run(child: Child) -> None:

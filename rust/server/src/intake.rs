@@ -106,8 +106,14 @@ impl Router<'_> {
         })
     }
 
+    /// Gives the scheduler a request, and the journal what it said.
     fn queue(&mut self, request: Request, now: u64) -> scheduler::Result<()> {
-        self.scheduler.add(request, now)
+        let Some(recorder) = self.journal.recorder() else { return self.scheduler.add(request, now) };
+        let record = recorder.add(&request, now);
+        let answer = self.scheduler.add(request, now);
+        let outcome = record.done(&answer);
+        self.journal.note(outcome);
+        answer
     }
 }
 

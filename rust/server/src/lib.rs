@@ -7,6 +7,7 @@ mod clients;
 mod clock;
 mod error;
 mod intake;
+mod journal;
 mod output;
 mod plan;
 mod process;

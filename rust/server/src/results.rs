@@ -32,7 +32,9 @@ impl Router<'_> {
         let unanswered = self.oldest(result.step)?;
         let rows = row_results(&result)?;
         let outputs = self.scheduler.update(scheduler::StepResult { step: result.step, rows }, begin)?;
-        self.telemetry.observe(telemetry::UPDATE, seconds(self.clock.now() - begin));
+        let updated = self.clock.now();
+        self.journal.record(|recorder| recorder.update(result.step, begin, result.busy_us, &outputs));
+        self.telemetry.observe(telemetry::UPDATE, seconds(updated - begin));
         self.telemetry.observe(telemetry::STEP, result.busy_us as f64 * 1e-6);
         for admission in outputs.iter().filter_map(|output| output.admission) {
             self.telemetry.observe(telemetry::QUEUE, seconds(admission.queue_ns));
@@ -50,7 +52,10 @@ impl Router<'_> {
 
     fn step_failed(&mut self, failed: &wire::StepFailed) -> Result<()> {
         self.oldest(failed.step)?;
-        for request in self.scheduler.fail_step(failed.step) {
+        let now = self.clock.now();
+        let ended = self.scheduler.fail_step(failed.step);
+        self.journal.record(|recorder| recorder.fail_step(failed.step, now, &ended));
+        for request in ended {
             let Some(live) = self.clients.end(request) else { continue };
             self.tell_failed(live.client, live.id, "backend", &failed.message, 0);
         }

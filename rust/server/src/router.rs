@@ -1,11 +1,13 @@
 use std::collections::VecDeque;
 
+use lightllm_journal::Recorder;
 use lightllm_router::{RequestId, Scheduler};
-use lightllm_wire::{Failed, RouterStart, encode};
+use lightllm_wire::{Failed, Notice, RouterStart, encode};
 
 use crate::clients::{ClientId, Clients};
 use crate::clock::Clock;
 use crate::intake::failure;
+use crate::journal::Journal;
 use crate::plan::plan_message;
 use crate::process::stopped;
 use crate::ranks::{Capacity, Ranks};
@@ -39,16 +41,19 @@ pub struct Router<'a> {
     /// Results so far.
     pub answered: u64,
     pub telemetry: Telemetry,
+    pub journal: Journal,
     /// Frames for HTTP processes. They leave after the next plan: ranks go before readers.
     outbox: Vec<(ClientId, Vec<u8>)>,
 }
 
 impl<'a> Router<'a> {
     pub fn new(sockets: &'a Sockets, start: &RouterStart, ranks: Ranks, capacity: Capacity) -> Result<Self> {
+        let config = scheduler_config(&start.scheduling, capacity)?;
         Ok(Self {
             sockets,
             clock: Clock::start(),
-            scheduler: Scheduler::new(scheduler_config(&start.scheduling, capacity)?)?,
+            scheduler: Scheduler::new(config)?,
+            journal: Journal::open(start.journal.as_ref(), &config),
             clients: Clients::new(start.client_bound_bytes),
             ranks,
             capacity,
@@ -79,6 +84,7 @@ impl<'a> Router<'a> {
                 self.hear_client(&identity, &frame)?;
             }
             if stopped(sockets)? {
+                self.journal.record(Recorder::flush);
                 return Ok(());
             }
             self.send_plans()?;
@@ -92,6 +98,11 @@ impl<'a> Router<'a> {
         let config = self.scheduler.config();
         let full = stats.queued + stats.running >= config.queue_requests + config.slots as usize
             || stats.queued_tokens >= config.queue_tokens;
+        self.journal.record(Recorder::flush);
+        if let Some(message) = self.journal.take_failure() {
+            self.telemetry.journal_failed();
+            self.sockets.control.send(&encode(&Notice { message }))?;
+        }
         let beat = self.telemetry.heartbeat(&stats, self.unanswered.len(), self.answered, full);
         self.sockets.health.send(&encode(&beat))?;
         if let Some(report) = self.telemetry.report(stats, now, self.capacity.page_size) {
@@ -105,18 +116,20 @@ impl<'a> Router<'a> {
         while self.unanswered.len() < PLANS_AHEAD && self.scheduler.has_work() {
             let begin = self.clock.now();
             let plan = self.scheduler.schedule(begin);
-            for (request, error) in self.scheduler.take_refused() {
+            let planned = self.clock.now();
+            let refused = self.scheduler.take_refused();
+            self.journal.record(|recorder| recorder.schedule(begin, plan.as_ref(), &refused));
+            for (request, error) in refused {
                 let Some(live) = self.clients.end(request) else { continue };
                 let failed = failure(live.id, &error);
                 self.telemetry.rejected(failed.0);
                 self.tell(live.client, &failed.1);
             }
             let Some(plan) = plan else { return Ok(()) };
-            let planned = self.clock.now();
+            let recorded = self.clock.now();
             let frame = encode(&plan_message(&plan, &self.clients));
-            let encoded = self.clock.now();
             self.telemetry.observe(telemetry::PLAN, seconds(planned - begin));
-            self.telemetry.observe(telemetry::ENCODE, seconds(encoded - planned));
+            self.telemetry.observe(telemetry::ENCODE, seconds(self.clock.now() - recorded));
             self.telemetry.admitted(plan.attach.len());
             for (rank, identity) in self.ranks.identities().enumerate() {
                 if !self.sockets.plans.send(identity, &frame)? {
@@ -158,7 +171,9 @@ impl<'a> Router<'a> {
 
     /// Ends a request that the clients' book has forgotten already.
     pub fn abort(&mut self, request: RequestId) {
-        self.scheduler.abort(request);
+        let now = self.clock.now();
+        let found = self.scheduler.abort(request);
+        self.journal.record(|recorder| recorder.abort(request, now, found));
     }
 }
 

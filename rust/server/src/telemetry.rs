@@ -11,6 +11,7 @@ pub struct Telemetry {
     observations: Vec<(&'static str, &'static str, Vec<f64>)>,
     rejections: Vec<(&'static str, u64)>,
     bad_frames: u64,
+    journal_errors: u64,
     admitted: usize,
     last: Stats,
     last_at: u64,
@@ -45,6 +46,7 @@ impl Telemetry {
             observations: histograms.into_iter().map(|(name, label)| (name, label, Vec::new())).collect(),
             rejections: Vec::new(),
             bad_frames: 0,
+            journal_errors: 0,
             admitted: 0,
             last: Stats::default(),
             last_at: 0,
@@ -71,6 +73,11 @@ impl Telemetry {
         self.bad_frames += 1;
     }
 
+    /// The journal ended.
+    pub fn journal_failed(&mut self) {
+        self.journal_errors += 1;
+    }
+
     pub fn rejected(&mut self, reason: &'static str) {
         match self.rejections.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => *count += 1,
@@ -89,7 +96,7 @@ impl Telemetry {
     pub fn report(&mut self, stats: Stats, now: u64, page_size: u32) -> Option<Report> {
         let silent = self.observations.iter().all(|(_, _, values)| values.is_empty())
             && self.rejections.is_empty()
-            && self.bad_frames == 0;
+            && self.bad_frames + self.journal_errors == 0;
         self.quiet = if silent && stats == self.last { self.quiet + 1 } else { 0 };
         // The first quiet report is not left out: it says that the throughput is 0 now.
         if self.quiet != 1 && !self.quiet.is_multiple_of(QUIET_BEATS) {
@@ -133,6 +140,7 @@ impl Telemetry {
             ("generation_tokens_total", generated),
             ("batch_inference_count", (totals.steps - last.steps) as f64),
             ("lightllm_preemptions_total", (totals.preemptions - last.preemptions) as f64),
+            ("lightllm_journal_errors_total", std::mem::take(&mut self.journal_errors) as f64),
         ]
         .into_iter()
         .map(|(name, value)| Sample { name: name.to_owned(), value, labels: Vec::new() })

@@ -76,6 +76,6 @@ pub struct JournalStart {
     pub path: String,
     /// Write token ids, and not only hashes of pages.
     pub tokens: bool,
-    /// Key of the hashes, 32 random bytes.
+    /// Key of the hashes, 16 random bytes.
     pub key: ByteBuf,
 }
