@@ -16,9 +16,9 @@ pub(super) struct ChildIndex {
 }
 
 impl ChildIndex {
-    /// For at most about `nodes` of them.
+    /// For at most about `nodes` of them: if there really are so many, two share a bucket.
     pub fn new(nodes: usize, seed: u64) -> Self {
-        Self { buckets: vec![None; nodes.max(1).next_power_of_two()], seed: mix(seed, 1) }
+        Self { buckets: vec![None; (nodes / 2).max(1).next_power_of_two()], seed: mix(seed, 1) }
     }
 
     /// The hash of a node whose first page has these tokens.
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn pages_that_differ_in_one_token_have_different_hashes_and_spread() {
-        let index = ChildIndex::new(1 << 12, 0);
+        let index = ChildIndex::new(1 << 13, 0);
         for page_size in [1, 7, 8, 16, 37, 256] {
             let pages = (0..page_size).flat_map(|place| {
                 (1..=(1 << 12) / page_size).map(move |token| {
