@@ -37,7 +37,7 @@ pub enum Error {
         /// What is wrong and what is allowed.
         reason: String,
     },
-    /// The recorder was told of a result whose plan, or of an output whose request, it was not told of.
-    #[error("the journal was told of {0} that it knows nothing of: record every call of the scheduler")]
+    /// The recorder was told of an answer to anything but the oldest plan, or of an output of an unknown request.
+    #[error("the journal was told of {0} that it does not expect: record every call of the scheduler, in order")]
     Unrecorded(String),
 }

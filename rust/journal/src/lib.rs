@@ -36,6 +36,7 @@ mod live;
 mod reader;
 mod record;
 mod recorder;
+mod replay;
 mod slots;
 
 pub use digest::digest;
@@ -45,4 +46,5 @@ pub use header::{Header, VERSION};
 pub use reader::{MAX_LINE_BYTES, Reader};
 pub use record::{Abort, Add, ClearCache, FailStep, Load, Record, Refusal, Schedule, Update};
 pub use recorder::{AddInProgress, Recorder};
+pub use replay::{Difference, OnDifference, ReplayReport, replay};
 pub use slots::SlotSet;

@@ -248,11 +248,12 @@ impl Recorder {
         self.write()
     }
 
+    /// Answers come in order of the plans.
     fn take_planned(&mut self, step: u64) -> Result<Planned> {
-        let index = self.unanswered.iter().position(|planned| planned.step == step);
-        index
-            .and_then(|index| self.unanswered.remove(index))
-            .ok_or_else(|| Error::Unrecorded(format!("a result of step {step}")))
+        match self.unanswered.pop_front() {
+            Some(planned) if planned.step == step => Ok(planned),
+            _ => Err(Error::Unrecorded(format!("an answer to step {step}"))),
+        }
     }
 
     /// The row of a request. Outputs are in order of the rows, so it is at or after `from`, usually right there.

@@ -1,0 +1,6 @@
+//! Recorded runs of schedulers, read back and replayed.
+
+mod driver;
+mod plans;
+mod privacy;
+mod reading;
