@@ -8,7 +8,7 @@ from lightllm_rs.messages.frames import FrameDecoder
 
 
 class Heartbeat(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="heartbeat"):
-    """Sent once a second by every process to the health server.
+    """Sent once a second by every process to the health server, by an idle router every other second.
 
     Attributes:
         process: "router", "backend-0", "http-0", ...
@@ -69,7 +69,7 @@ class Observations(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Report(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="report"):
-    """Sent once a second, and when work ends, by every process to the metric server."""
+    """Sent once a second, and when work ends, by every process to the metric server; less often by an idle router."""
 
     process: str
     cpu_seconds: float

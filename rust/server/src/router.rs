@@ -19,7 +19,11 @@ use crate::{Error, Result};
 /// One plan runs and one waits behind it.
 const PLANS_AHEAD: usize = 2;
 
-const SECOND: u64 = 1_000_000_000;
+/// Time between two heartbeats.
+const BEAT_NS: u64 = 1_000_000_000;
+
+/// The same while there is no work: beats are all that an idle process costs.
+const IDLE_BEAT_NS: u64 = 2 * BEAT_NS;
 
 /// A plan without an answer.
 pub struct Unanswered {
@@ -68,14 +72,18 @@ impl<'a> Router<'a> {
     pub fn run(&mut self) -> Result<()> {
         let sockets = self.sockets;
         let inboxes = [sockets.plans.inbox(), sockets.requests.inbox(), sockets.control.inbox()];
-        let mut next_beat = 0;
+        let mut last_beat = None;
         loop {
             let now = self.clock.now();
-            if now >= next_beat {
+            let period = if self.idle() { IDLE_BEAT_NS } else { BEAT_NS };
+            let next_beat = last_beat.map_or(now, |last: u64| last + period);
+            let wait_ms = if now < next_beat {
+                (next_beat - now).div_ceil(1_000_000)
+            } else {
                 self.beat(now)?;
-                next_beat = now + SECOND;
-            }
-            let wait_ms = (next_beat - now).div_ceil(1_000_000) as i32;
+                last_beat = Some(now);
+                period / 1_000_000
+            } as i32;
             Inbox::wait(&inboxes, wait_ms)?;
             while let Some((identity, frame)) = sockets.plans.receive()? {
                 self.hear_rank(&identity, &frame)?;
@@ -90,6 +98,10 @@ impl<'a> Router<'a> {
             self.send_plans()?;
             self.send_outbox()?;
         }
+    }
+
+    fn idle(&self) -> bool {
+        self.unanswered.is_empty() && !self.scheduler.has_work()
     }
 
     /// Tells health and metric server how things are.

@@ -19,9 +19,9 @@ pub struct Telemetry {
     quiet: u32,
 }
 
-/// Beats without news between two reports: the metric server forgets who is silent for three times as long, and may
-/// have been started again.
-const QUIET_BEATS: u32 = 5;
+/// Beats without news from one report to the next: the metric server forgets who is silent for more than twice as long,
+/// and may have been started again.
+const QUIET_BEATS: u32 = 3;
 
 /// Histograms and their label: time of a step in the backend, time in the queue, and the scheduler's own time.
 pub const STEP: usize = 0;
@@ -92,7 +92,8 @@ impl Telemetry {
         Heartbeat { process: self.process.clone(), busy, progress: answered, full }
     }
 
-    /// All that is new since the last report; None while an idle server has nothing to tell. Called once a second.
+    /// All that is new since the last report; None while an idle server has nothing to tell. Called at
+    /// each beat.
     pub fn report(&mut self, stats: Stats, now: u64, page_size: u32) -> Option<Report> {
         let silent = self.observations.iter().all(|(_, _, values)| values.is_empty())
             && self.rejections.is_empty()

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 union! {
     /// What the health server hears.
     HealthMessage {
-        /// Sent once a second by every process.
+        /// Sent once a second by every process, by an idle router every other second.
         "heartbeat" => Heartbeat {
             #[allow(missing_docs)] process: String,
             /// Work is in flight.
@@ -23,7 +23,7 @@ union! {
 union! {
     /// What the metric server hears.
     MetricsMessage {
-        /// Sent once a second by every process.
+        /// Sent once a second by every process, less often by an idle router.
         "report" => Report {
             #[allow(missing_docs)] process: String,
             #[allow(missing_docs)] cpu_seconds: f64,
