@@ -49,7 +49,7 @@ def test_the_start_measures_and_captures(started: tuple[TorchBackend, dict[str, 
     backend, phases = started
     assert list(phases) == ["device", "weights", "kernels", "kv cache", "graphs"]
     assert backend.graphs is not None
-    assert backend.graphs.sizes == [1, 2, 4, 8, 16, 20]
+    assert backend.graphs[0].sizes == [1, 2, 4, 8, 16, 20]
     free, total = torch.cuda.mem_get_info()
     assert 0.2 < (total - free) / total < 0.32, phases["kv cache"]
 

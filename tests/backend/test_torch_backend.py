@@ -277,6 +277,7 @@ def test_another_error_is_not_hidden(backend: TorchBackend, driver: Driver, monk
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(backend.model, "forward", broken)
+    monkeypatch.setattr(backend, "graphs", None)  # they have no use for the model's Python
     driver.attach(0, prompt_of(1, 8))
     driver.prefill(0)
     with pytest.raises(RuntimeError, match="illegal memory access"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ class DecodeGraphs:
         largest: the last of them.
     """
 
-    def __init__(self, model: CausalLM, kv: KvCache, state: DeviceState) -> None:
+    def __init__(self, model: CausalLM, kv: KvCache, state: DeviceState, pool: Any) -> None:
         self._state = state
         self.sizes = batch_sizes(state.capacity.slots)
         self.largest = self.sizes[-1]
@@ -42,10 +41,6 @@ class DecodeGraphs:
         self._slots = torch.full((self.largest,), state.padding_slot, dtype=torch.int64, device=device)
         self._positions = torch.zeros(self.largest, dtype=torch.int64, device=device)
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
-        # Capturing collects garbage each time; what is there now stays.
-        gc.collect()
-        gc.freeze()
-        pool = torch.cuda.graph_pool_handle()
         for size in reversed(self.sizes):  # the largest first: the others fit into its memory
             self._graphs[size] = self._capture(size, model, kv, pool)
         torch.cuda.synchronize()

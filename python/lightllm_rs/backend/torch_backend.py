@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from lightllm_rs.backend.forward import batch_of, pack_batch
 from lightllm_rs.backend.graphs import DecodeGraphs, batch_sizes
 from lightllm_rs.backend.kv_size import Room, cache_pages
 from lightllm_rs.backend.memory import device_memory, is_out_of_memory, memory_errors
+from lightllm_rs.backend.mixed_graphs import MixedGraphs, decode_sizes, token_sizes
 from lightllm_rs.backend.model_files import open_checkpoint
 from lightllm_rs.backend.options import BackendOptions, Capacity
 from lightllm_rs.backend.plan import Array, Plan
@@ -42,7 +44,7 @@ class TorchBackend(ModelBackend):
 
     Attributes:
         model, kv, state: on the device.
-        graphs: captured decode steps; None on a CPU, with `eager` and until they are captured.
+        graphs: captured steps; None on a CPU, with `eager` and until they are captured.
     """
 
     device: torch.device
@@ -51,7 +53,7 @@ class TorchBackend(ModelBackend):
     model: CausalLM
     kv: KvCache
     state: DeviceState
-    graphs: DecodeGraphs | None = None
+    graphs: tuple[DecodeGraphs, MixedGraphs] | None = None
 
     def init_model(self, options: BackendOptions, phase: PhaseReporter) -> Capacity:
         clock = _Clock(phase)
@@ -79,7 +81,7 @@ class TorchBackend(ModelBackend):
             self.open(replace(draft, pages=pages))
             clock.done("kv cache", detail)
             if self.device.type == "cuda" and not options.eager:
-                clock.done("graphs", f"{self.capture()} batch sizes")
+                clock.done("graphs", f"{self.capture()} kinds of steps")
         except (torch.OutOfMemoryError, MemoryError):
             advice = "lower --mem-fraction or --kv-cache-tokens"
             raise BackendError(
@@ -114,9 +116,14 @@ class TorchBackend(ModelBackend):
         self.state = DeviceState(capacity, self.device)
 
     def capture(self) -> int:
-        """Captures the decode steps of the present cache and slots; says for how many batch sizes."""
-        self.graphs = DecodeGraphs(self.model, self.kv, self.state)
-        return len(self.graphs.sizes)
+        """Captures steps of the present cache and slots; says how many."""
+        # Capturing collects garbage each time; what is there now stays.
+        gc.collect()
+        gc.freeze()
+        pool = torch.cuda.graph_pool_handle()
+        mixed = MixedGraphs(self.model, self.kv, self.state, pool)  # the largest first: the others fit into its memory
+        self.graphs = (DecodeGraphs(self.model, self.kv, self.state, pool), mixed)
+        return len(self.graphs[0].sizes) + len(mixed)
 
     def _measure(self, options: BackendOptions, draft: Capacity) -> Room:
         """Memory for the KV cache and for steps. On a GPU by running the worst step, which compiles kernels too."""
@@ -141,7 +148,8 @@ class TorchBackend(ModelBackend):
         free, total = device_memory(self.device)
         working += TokenCounts.bytes(draft.slots, draft.vocab)
         if not options.eager:
-            working += graphs_working(config, draft, len(batch_sizes(draft.slots)))
+            kinds = len(batch_sizes(draft.slots)) + len(decode_sizes(draft.slots)) * len(token_sizes(draft.context))
+            working += graphs_working(config, draft, kinds)
         return Room(free, total, working)
 
     @torch.inference_mode()
@@ -165,10 +173,11 @@ class TorchBackend(ModelBackend):
         asked = sampling_rows(table, rows.slots[emitting], rows.ends[emitting]) if emitting.size else None
         if asked is not None:
             pack_rows(asked, packed)
-        if self.graphs is not None and self.graphs.fits(rows):
-            self.graphs.pack(rows, packed)
+        graphs = next((graphs for graphs in self.graphs or () if graphs.fits(rows)), None)
+        if graphs is not None:
+            graphs.pack(rows, packed)
             packed.send(self.device)
-            hidden = self.graphs.run(rows, packed)
+            hidden = graphs.run(rows, packed)
         else:
             outputs = [rows.last_tokens[emitting], rows.last_tokens[silent]]
             if rows.prompt is not None:

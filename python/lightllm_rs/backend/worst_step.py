@@ -70,6 +70,6 @@ def estimated_working(config: ModelConfig, capacity: Capacity, step_tokens: int)
 
 
 def graphs_working(config: ModelConfig, capacity: Capacity, graphs: int) -> int:
-    """Bytes that captured graphs hold beside the cache: the activations of a full decode step, and each graph's own."""
-    activations = capacity.slots * (6 * config.hidden + 3 * config.intermediate) * FLOAT
+    """Bytes that captured graphs hold beside the cache: the activations of the largest step, and each graph's own."""
+    activations = (capacity.slots + 1024) * (6 * config.hidden + 3 * config.intermediate) * FLOAT
     return activations + graphs * (8 << 20) + (128 << 20)

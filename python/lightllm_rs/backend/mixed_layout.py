@@ -1,0 +1,120 @@
+"""The input of a captured step that prefills: one int64 array of a fixed layout, and the batch that it stands for."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightllm_rs.backend.device_state import DeviceState
+from lightllm_rs.backend.plan import Array
+from lightllm_rs.backend.step_rows import StepRows
+from lightllm_rs.layers.batch import Batch
+
+PREFILL_ROWS = 16
+"""Most prefill rows of a step; one row more takes the padding tokens."""
+
+NOWHERE = -1
+"""Cache index of a padding token: its key and value are not written."""
+
+
+class MixedLayout:
+    """Room for D decode rows and T prefill tokens.
+
+    Padding decode rows belong to the padding slot; padding tokens are one more prefill row of that slot. The array:
+    slots [D], positions [D]; ids [T], positions [T], cache indices [T]; and of the R = PREFILL_ROWS + 1 prefill rows
+    slots [R], lengths [R], last tokens [R] (counted from token D), starts [R + 1].
+
+    Attributes:
+        decodes, tokens: D and T; tokens is at most the context, as the padding is one request.
+        size: of the array.
+    """
+
+    def __init__(self, decodes: int, tokens: int, state: DeviceState) -> None:
+        self.decodes, self.tokens, self._state = decodes, tokens, state
+        rows = PREFILL_ROWS + 1
+        self._sizes = [decodes, decodes, tokens, tokens, tokens, rows, rows, rows, rows + 1]
+        self.size = sum(self._sizes)
+
+    def array(self, rows: StepRows | None) -> Array:
+        """int64 [size]; of a step that there is room for, or of padding alone."""
+        nothing = np.zeros(0, dtype=np.int64)
+        if rows is None:
+            return self._padded(nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
+        count = rows.decode_rows
+        return self._padded(
+            rows.slots[:count],
+            rows.positions[:count],
+            rows.token_ids,
+            rows.positions[count:],
+            rows.cache_indices[count:],
+            rows.slots[count:],
+            rows.ends[count:],
+            rows.last_tokens[count:] - count,
+        )
+
+    def outputs(self, rows: Array, decode_rows: int) -> Array:
+        """Where the hidden states of a step's rows are among those of the batch."""
+        found: Array = np.where(rows < decode_rows, rows, rows - decode_rows + self.decodes)
+        return found
+
+    def _padded(
+        self,
+        decode_slots: Array,
+        decode_positions: Array,
+        ids: Array,
+        positions: Array,
+        cache_indices: Array,
+        slots: Array,
+        lengths: Array,
+        lasts: Array,
+    ) -> Array:
+        tokens, padding_slot = self.tokens, self._state.padding_slot
+        padding = tokens - ids.size
+        rows = slots.size
+        starts = np.full(
+            PREFILL_ROWS + 2, ids.size, dtype=np.int64
+        )  # rows between the real ones and the last are empty
+        starts[0], starts[1 : rows + 1], starts[-1] = 0, lasts + 1, tokens
+        all_lengths = np.zeros(PREFILL_ROWS + 1, dtype=np.int64)
+        all_lengths[:rows], all_lengths[-1] = lengths, padding
+        return np.concatenate(
+            [
+                _fill(decode_slots, self.decodes, padding_slot),
+                _fill(decode_positions, self.decodes, 0),
+                _fill(ids, tokens, 0),
+                positions,
+                np.arange(padding),
+                _fill(cache_indices, tokens, NOWHERE),
+                _fill(slots, PREFILL_ROWS + 1, padding_slot),
+                all_lengths,
+                _fill(lasts, PREFILL_ROWS + 1, 0),
+                starts,
+            ]
+        )
+
+    def batch(self, inputs: Tensor) -> Batch:
+        """The batch of an array (int64 [size], on the device), made on the device."""
+        decodes, state = self.decodes, self._state
+        parts = torch.split(inputs, self._sizes)
+        decode_slots, decode_positions, ids, positions, cache_indices, slots, lengths, lasts, starts = parts
+        tables = state.page_tables_of(decode_slots)
+        page_size = state.capacity.page_size
+        pages = tables.gather(1, (decode_positions // page_size).unsqueeze(-1)).squeeze(-1).to(torch.int64)
+        return Batch(
+            token_ids=torch.cat([state.tokens_of(decode_slots), ids]),
+            positions=torch.cat([decode_positions, positions]),
+            slot_pages=torch.cat([pages * page_size + decode_positions % page_size, cache_indices]),
+            output_rows=torch.cat([torch.arange(decodes, device=slots.device), lasts + decodes]),
+            decode_rows=decodes,
+            decode_page_table=tables,
+            decode_lengths=(decode_positions + 1).to(torch.int32),
+            prefill_page_table=state.page_tables_of(slots),
+            prefill_starts=starts.to(torch.int32),
+            prefill_lengths=lengths.to(torch.int32),
+            max_prefill_tokens=self.tokens,
+        )
+
+
+def _fill(values: Array, size: int, padding: int) -> Array:
+    return np.pad(values, (0, size - values.size), constant_values=padding)
