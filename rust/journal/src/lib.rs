@@ -28,6 +28,7 @@
 #![deny(missing_docs)]
 
 mod digest;
+mod distribution;
 mod error;
 mod hash;
 mod header;
@@ -37,9 +38,12 @@ mod reader;
 mod record;
 mod recorder;
 mod replay;
+mod requests;
 mod slots;
+mod summary;
 
 pub use digest::digest;
+pub use distribution::Figures;
 pub use error::{Error, Result};
 pub use hash::Key;
 pub use header::{Header, VERSION};
@@ -47,4 +51,6 @@ pub use reader::{MAX_LINE_BYTES, Reader};
 pub use record::{Abort, Add, ClearCache, FailStep, Load, Record, Refusal, Schedule, Update};
 pub use recorder::{AddInProgress, Recorder};
 pub use replay::{Difference, OnDifference, ReplayReport, replay};
+pub use requests::{ByArrival, Ending, RecordedRequest, Requests, requests};
 pub use slots::SlotSet;
+pub use summary::{Summary, summary};

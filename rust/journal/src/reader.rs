@@ -13,6 +13,11 @@ use crate::record::Record;
 /// Longest line that is read. The longest that is written has a prompt's token ids, or hashes of them.
 pub const MAX_LINE_BYTES: usize = 64 << 20;
 
+/// Largest scheduler whose journal is read. A few bytes of a header must not ask for more memory than there is.
+const MAX_PAGES: u32 = 1 << 26;
+const MAX_SLOTS: u32 = 1 << 20;
+const MAX_PAGE_SIZE: u32 = 1 << 12;
+
 /// Times are below this: 146 years, so that sums of them stay in range.
 const MAX_NS: u64 = 1 << 62;
 
@@ -72,6 +77,11 @@ impl<R: BufRead> Reader<R> {
         self.cut
     }
 
+    /// Nothing more is read.
+    pub(crate) fn finish(&mut self) {
+        self.done = true;
+    }
+
     /// An error about the line that was read last.
     pub(crate) fn bad(&self, field: &str, reason: impl Into<String>) -> Error {
         let field = (!field.is_empty()).then(|| field.to_owned());
@@ -98,7 +108,18 @@ impl<R: BufRead> Reader<R> {
         }
         let header: Header = self.parse()?;
         self.cut = None;
-        header.config.validate().map_err(|error| self.bad("config", error.to_string()))?;
+        let config = &header.config;
+        let bounds = [
+            ("pages", config.pages, MAX_PAGES),
+            ("slots", config.slots, MAX_SLOTS),
+            ("page_size", config.page_size, MAX_PAGE_SIZE),
+        ];
+        for (setting, value, most) in bounds {
+            if value > most {
+                return Err(self.bad(&format!("config.{setting}"), format!("is {value}: it must be at most {most}")));
+            }
+        }
+        config.validate().map_err(|error| self.bad("config", error.to_string()))?;
         Ok(header)
     }
 
@@ -161,11 +182,21 @@ impl<R: BufRead> Reader<R> {
             return Err(self.bad("now", reason));
         }
         self.now = now;
-        if let Record::Add(add) = record {
-            let Header { tokens, config, .. } = self.header;
-            add.check(config.page_size, tokens).map_err(|(field, reason)| self.bad(&format!("add.{field}"), reason))?;
+        let Header { tokens, config, .. } = self.header;
+        match record {
+            Record::Add(add) => {
+                if add.deadline.is_some_and(|deadline| deadline >= MAX_NS) {
+                    return Err(self.bad("add.deadline", format!("is not below {MAX_NS}")));
+                }
+                let checked = add.check(config.page_size, tokens);
+                checked.map_err(|(field, reason)| self.bad(&format!("add.{field}"), reason))
+            }
+            Record::Schedule(schedule) => match schedule.attach.iter().find(|(slot, _)| *slot >= config.slots) {
+                Some((slot, _)) => Err(self.bad("schedule.attach", format!("there is no slot {slot}"))),
+                None => Ok(()),
+            },
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -243,8 +243,11 @@ impl Add {
         }
     }
 
-    /// Hashes, or tokens, that belong to the prompt.
+    /// Ranges, and that the hashes or tokens are those of the prompt.
     pub(crate) fn check(&self, page_size: u32, tokens: bool) -> Result<(), (&'static str, String)> {
+        if !(-1000..=1000).contains(&self.priority) {
+            return Err(("priority", format!("is {}: it must be from -1000 to 1000", self.priority)));
+        }
         match &self.tokens {
             Some(_) if !tokens => Err(("tokens", "the header says that there are none".to_owned())),
             None if tokens => Err(("tokens", "are missing: the header says that they are there".to_owned())),

@@ -155,7 +155,9 @@ impl Recorder {
         self.line.number("now", now);
         self.line.number("id", request.0);
         self.line.flag("found", found);
-        self.live.remove(request);
+        if found {
+            self.live.remove(request);
+        }
         self.write()
     }
 

@@ -12,10 +12,6 @@ use crate::hash::END_ID;
 use crate::reader::Reader;
 use crate::record::{Abort, Add, ClearCache, FailStep, Record, Refusal, Schedule, Update};
 
-/// Largest scheduler that is replayed. A few bytes of a header must not ask for more memory than there is.
-const MOST_PAGES: u32 = 1 << 26;
-const MOST_SLOTS: u32 = 1 << 20;
-
 /// What to do at a difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDifference {
@@ -69,12 +65,6 @@ impl fmt::Display for Difference {
 /// else that the calls returned. Memory is that of the scheduler; the journal is read as a stream.
 pub fn replay<R: BufRead>(mut reader: Reader<R>, on_difference: OnDifference) -> Result<ReplayReport> {
     let header = *reader.header();
-    let bounded = |setting: &str, value: u32, most: u32| {
-        let reason = format!("is {value}, but a replay has room for {most}");
-        if value > most { Err(reader.bad(&format!("config.{setting}"), reason)) } else { Ok(()) }
-    };
-    bounded("pages", header.config.pages, MOST_PAGES)?;
-    bounded("slots", header.config.slots, MOST_SLOTS)?;
     let mut replay =
         Replay::new(header.config, header.tokens).map_err(|error| reader.bad("config", error.to_string()))?;
     let mut report = ReplayReport::default();

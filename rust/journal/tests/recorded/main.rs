@@ -4,3 +4,4 @@ mod driver;
 mod plans;
 mod privacy;
 mod reading;
+mod times;

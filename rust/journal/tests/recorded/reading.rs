@@ -47,7 +47,7 @@ fn headers_are_checked() {
         (r#""page_size":4"#, r#""page_size":"4""#, "config.page_size: invalid type: string \"4\", expected u32"),
         (r#""page_size":4"#, r#""page_size":0"#, "a.journal:1: config: page_size: is 0: it must be at least 1"),
         (r#""seed":0"#, r#""seed":0,"sead":1"#, "unknown field `sead`"),
-        (r#""pages":32"#, r#""pages":100000000"#, "config.pages: is 100000000, but a replay has room for 67108864"),
+        (r#""pages":32"#, r#""pages":100000000"#, "config.pages: is 100000000: it must be at most 67108864"),
     ];
     for (from, to, expected) in cases {
         let verdict = with(from, to);
