@@ -64,6 +64,7 @@ impl SchedulerConfig {
             },
             eviction: named_or(eviction, "eviction", default.eviction)?,
             seed: integer_or(seed, "seed", default.seed)?,
+            debug_checks: default.debug_checks,
         };
         config.validate().map_err(|error| scheduler_error(py, &error))?;
         Ok(Self(config))

@@ -54,6 +54,8 @@ pub struct SchedulerConfig {
     pub eviction: EvictionPolicy,
     /// Of everything that draws: the same seed and the same calls give the same plans.
     pub seed: u64,
+    /// Check everything against everything after each call, and panic if anything is wrong. Slow.
+    pub debug_checks: bool,
 }
 
 impl Default for SchedulerConfig {
@@ -74,6 +76,7 @@ impl Default for SchedulerConfig {
             order: OrderConfig::default(),
             eviction: EvictionPolicy::default(),
             seed: 0,
+            debug_checks: false,
         }
     }
 }

@@ -64,10 +64,18 @@ pub enum Error {
          max_tokens, shorten the prompt or give the server a larger KV cache"
     )]
     TooLargeForPool {
-        /// Pages of the prompt and the output.
+        /// Pages of the prompt and the output; of a group, of its prompt and all outputs.
         needed: u64,
         /// Pages of the whole pool.
         pages: u32,
+    },
+    /// All requests of a group run at once, so each needs a slot.
+    #[error("{requests} outputs of one prompt were asked for but {slots} requests run at once: ask for fewer")]
+    TooManySiblings {
+        /// Requests of the group.
+        requests: usize,
+        /// Slots of the server.
+        slots: u32,
     },
     /// A prompt has one token at least.
     #[error("the prompt is empty: give at least one token")]

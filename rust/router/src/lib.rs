@@ -64,6 +64,7 @@ mod error;
 mod ids;
 mod memory;
 mod order;
+mod pace;
 mod pages;
 mod plan;
 mod queue;

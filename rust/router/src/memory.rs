@@ -35,6 +35,13 @@ pub(crate) struct Holding {
     lock: Option<NodeId>,
 }
 
+impl Holding {
+    /// Pages from the front that are published: the prefix cache has them, or others with the same tokens.
+    pub fn shared_pages(&self) -> usize {
+        self.shared
+    }
+}
+
 impl Memory {
     pub fn new(config: &SchedulerConfig) -> Self {
         Self {
@@ -45,27 +52,16 @@ impl Memory {
         }
     }
 
-    /// Finds the longest cached prefix of at most `max_tokens`. None where there is no prefix cache.
-    pub fn find(&self, salt: u128, tokens: &[u32], max_tokens: usize) -> Option<Match> {
-        self.keep_unlocked.then(|| self.find_group(salt, tokens, max_tokens))
-    }
-
-    /// As [`find`](Self::find), for a group of requests that share their prompt's pages, prefix cache or not. Where
-    /// there is none, `salt` is the group's own.
-    pub fn find_group(&self, salt: u128, tokens: &[u32], max_tokens: usize) -> Match {
+    /// Finds the longest cached prefix of at most `max_tokens`. Where there is no prefix cache, only members of a group
+    /// of requests share pages, and `salt` is the group's own.
+    pub fn find(&self, salt: u128, tokens: &[u32], max_tokens: usize) -> Match {
         self.cache.find(salt, tokens, max_tokens / self.page_size)
     }
 
     /// Brings a match up to date. Of constant cost where nothing about it has changed; what was published behind it
     /// since then is added.
-    #[allow(dead_code, reason = "the scheduler is about to use it")]
     pub fn refresh(&self, found: &mut Match, salt: u128, tokens: &[u32], max_tokens: usize) {
         self.cache.refresh(found, salt, tokens, max_tokens / self.page_size);
-    }
-
-    /// Whether a match is still the longest.
-    pub fn is_current(&self, found: &Match) -> bool {
-        self.cache.generation() == found.generation
     }
 
     /// Pages that can be had once `found` is locked: free ones and those that can be evicted.
@@ -76,13 +72,11 @@ impl Memory {
 
     /// Pages that can't be had until somebody leaves: neither free nor evictable. Only [`hold`](Self::hold) and
     /// [`grow`](Self::grow) make them more.
-    #[allow(dead_code, reason = "the scheduler is about to use it")]
     pub fn held(&self) -> usize {
         self.pool.total() - self.pool.free() - self.cache.evictable_pages()
     }
 
     /// Those of them that this one alone keeps.
-    #[allow(dead_code, reason = "the scheduler is about to use it")]
     pub fn exclusive(&self, holding: &Holding) -> usize {
         let private = holding.pages.len() - holding.shared + holding.duplicates.len();
         private + holding.lock.map_or(0, |node| self.cache.exclusive_pages(node))

@@ -13,7 +13,8 @@ pub struct StepPlan {
     pub detach: Vec<SlotId>,
     /// Requests that get a slot. Each has a row in the same plan.
     pub attach: Vec<Attach>,
-    /// Pages to copy, from and to. Always empty so far: no two requests share a page that is not full.
+    /// Pages to copy, from and to, for requests that share a prompt (n > 1): each begins with a copy of its last page.
+    /// A page that is copied to is not copied from in the same plan, and may be written to by rows of the plan.
     pub copies: Vec<(PageId, PageId)>,
     /// Decode rows, then prefill rows.
     pub rows: Vec<Row>,

@@ -1,6 +1,6 @@
 //! The running requests, by slot and in order of admission.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::ids::SlotId;
 use crate::memory::Holding;
@@ -11,6 +11,8 @@ use crate::sequence::Sequence;
 pub(crate) struct Running {
     pub sequence: Sequence,
     pub holding: Holding,
+    /// The backend has been told of it.
+    pub attached: bool,
     /// Pages that the backend has been told of.
     pub told_pages: usize,
     /// Positions that were known when it was admitted: they are prefilled, later ones decoded.
@@ -19,17 +21,46 @@ pub(crate) struct Running {
     pub planned: usize,
     /// Outputs known or in rows without a result.
     pub planned_outputs: u32,
+    /// Its part in a group whose prompt isn't computed yet.
+    pub part: Part,
+}
+
+/// What one member of a group (n > 1) does until the prompt is computed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// It is in no group, or the prompt is computed.
+    #[default]
+    Alone,
+    /// It computes the prompt for these.
+    Leads(Vec<SlotId>),
+    /// It waits for the one in this slot to compute the prompt. Of pages it has only the one that the prompt's last
+    /// token will be in.
+    Awaits(SlotId),
 }
 
 impl Running {
+    /// One that the backend knows nothing of yet. Its first `cached` positions are in its pages.
+    pub fn new(sequence: Sequence, holding: Holding, cached: usize, part: Part) -> Self {
+        Self {
+            holding,
+            attached: false,
+            told_pages: 0,
+            prefill_len: sequence.tokens.len(),
+            planned: cached,
+            planned_outputs: sequence.outputs(),
+            part,
+            sequence,
+        }
+    }
+
     /// Positions left to prefill.
     pub fn prefill_left(&self) -> usize {
-        self.prefill_len.saturating_sub(self.planned)
+        if matches!(self.part, Part::Awaits(_)) { 0 } else { self.prefill_len.saturating_sub(self.planned) }
     }
 
     /// It is through with its prefill, and has tokens left to generate that no row is planned for.
     pub fn wants_decode(&self) -> bool {
-        self.prefill_left() == 0 && self.planned_outputs < self.sequence.max_tokens
+        self.planned >= self.prefill_len && self.planned_outputs < self.sequence.max_tokens
     }
 }
 
@@ -39,8 +70,8 @@ pub(crate) struct RunningSet {
     slots: Vec<Option<(u64, Running)>>,
     /// Lowest first, so that few requests use few and always the same slots.
     free: BTreeSet<SlotId>,
-    /// Slots by admission, counted.
-    order: BTreeMap<u64, SlotId>,
+    /// Admissions, counted, and their slots; in order.
+    order: Vec<(u64, SlotId)>,
     next_admission: u64,
 }
 
@@ -49,7 +80,7 @@ impl RunningSet {
         Self {
             slots: (0..slots).map(|_| None).collect(),
             free: (0..slots).map(SlotId).collect(),
-            order: BTreeMap::new(),
+            order: Vec::with_capacity(slots as usize),
             next_admission: 0,
         }
     }
@@ -73,7 +104,7 @@ impl RunningSet {
     /// Takes the lowest free slot. The caller knows that there is one.
     pub fn insert(&mut self, running: Running) -> SlotId {
         let slot = self.free.pop_first().expect("a free slot was seen");
-        self.order.insert(self.next_admission, slot);
+        self.order.push((self.next_admission, slot));
         self.slots[slot.index()] = Some((self.next_admission, running));
         self.next_admission += 1;
         slot
@@ -82,7 +113,8 @@ impl RunningSet {
     /// Empties a slot, which may be used again at once.
     pub fn remove(&mut self, slot: SlotId) -> Option<Running> {
         let (admission, running) = self.slots[slot.index()].take()?;
-        self.order.remove(&admission);
+        let index = self.order.binary_search(&(admission, slot)).expect("a taken slot is in the order");
+        self.order.remove(index);
         self.free.insert(slot);
         Some(running)
     }
@@ -95,14 +127,19 @@ impl RunningSet {
         self.slots[slot.index()].as_mut().map(|(_, running)| running)
     }
 
-    /// The slot that was admitted last.
-    pub fn last_admitted(&self) -> Option<SlotId> {
-        self.order.last_key_value().map(|(_, slot)| *slot)
+    /// When the request in a slot was admitted, as a count.
+    pub fn admission(&self, slot: SlotId) -> u64 {
+        self.slots[slot.index()].as_ref().expect("the slot is taken").0
+    }
+
+    /// The slot with this place in the order of admission. The caller knows that so many run.
+    pub fn nth(&self, index: usize) -> SlotId {
+        self.order[index].1
     }
 
     /// In order of admission.
     pub fn iter(&self) -> impl Iterator<Item = (SlotId, &Running)> {
-        self.order.values().map(|slot| {
+        self.order.iter().map(|(_, slot)| {
             let (_, running) = self.slots[slot.index()].as_ref().expect("an ordered slot is taken");
             (*slot, running)
         })
@@ -112,6 +149,7 @@ impl RunningSet {
         let taken = self.slots.iter().filter(|slot| slot.is_some()).count();
         assert_eq!(taken, self.order.len(), "taken slots are in the order");
         assert_eq!(taken + self.free.len(), self.slots.len(), "every slot is taken or free");
+        assert!(self.order.is_sorted(), "the order is that of admission");
         for (admission, slot) in &self.order {
             let entry = self.slots[slot.index()].as_ref();
             assert_eq!(entry.map(|(admission, _)| *admission), Some(*admission), "slot {slot} in the order");

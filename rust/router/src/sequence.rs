@@ -5,7 +5,7 @@ use crate::radix::Match;
 use crate::request::{Admission, Finish, Request};
 
 /// A request and what has come of it.
-#[allow(dead_code, reason = "the order is about to read all of it")]
+#[allow(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 #[derive(Debug)]
 pub(crate) struct Sequence {
     /// When it was added, as a count: its place in the queue, and what tells it from a later request of the same id.
@@ -21,14 +21,23 @@ pub(crate) struct Sequence {
     pub wants_history: bool,
     pub prompt_logprobs: bool,
     pub priority: i32,
+    #[allow(dead_code, reason = "the order is about to read it")]
     pub deadline: Option<u64>,
     pub tenant: u64,
+    pub class: u64,
+    pub expected_tokens: Option<u32>,
+    /// Requests with the same prompt that wait with this one, to be admitted together.
+    pub siblings: Vec<Sibling>,
+    /// Its pages are published, for others to share.
+    pub publishes: bool,
     /// When it was added, in nanoseconds.
     pub added_ns: u64,
-    /// Set by the first admission, taken by the first output.
+    /// How it first came to run; None until then.
     pub admission: Option<Admission>,
-    /// It ran before: this is not its first admission.
-    pub was_admitted: bool,
+    /// An output has told of the admission.
+    pub told_admission: bool,
+    /// It waited for another's prefix, and that was counted.
+    pub was_deferred: bool,
     /// Positions whose results have come, whatever became of their pages.
     computed: usize,
     /// Rows without a result.
@@ -37,8 +46,17 @@ pub(crate) struct Sequence {
     pub found: Option<Match>,
 }
 
+/// One of several requests with the same prompt (n > 1), until the prompt is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sibling {
+    pub id: RequestId,
+    pub arrival: u64,
+}
+
 impl Sequence {
+    /// `arrival` is the request's own; its siblings have those that follow.
     pub fn new(request: Request, arrival: u64, added_ns: u64) -> Self {
+        let siblings = request.siblings.into_iter().zip(arrival + 1..);
         Self {
             arrival,
             id: request.id,
@@ -53,13 +71,53 @@ impl Sequence {
             priority: request.priority,
             deadline: request.deadline,
             tenant: request.tenant,
+            class: request.class,
+            expected_tokens: request.expected_tokens,
+            siblings: siblings.map(|(id, arrival)| Sibling { id, arrival }).collect(),
+            publishes: false,
             added_ns,
             admission: None,
-            was_admitted: false,
+            told_admission: false,
+            was_deferred: false,
             computed: 0,
             unanswered: 0,
             found: None,
         }
+    }
+
+    /// The request of a sibling as it was added, without siblings of its own.
+    pub fn of_sibling(&self, sibling: Sibling) -> Self {
+        Self {
+            arrival: sibling.arrival,
+            id: sibling.id,
+            tokens: self.prompt().to_vec(),
+            end_ids: self.end_ids.clone(),
+            siblings: Vec::new(),
+            told_admission: false,
+            computed: 0,
+            unanswered: 0,
+            found: None,
+            ..*self
+        }
+    }
+
+    /// This one as a sibling of another.
+    pub fn as_sibling(&self) -> Sibling {
+        Sibling { id: self.id, arrival: self.arrival }
+    }
+
+    pub fn prompt(&self) -> &[u32] {
+        &self.tokens[..self.prompt_len]
+    }
+
+    /// Requests that it stands for in the queue: itself and its siblings.
+    pub fn members(&self) -> usize {
+        1 + self.siblings.len()
+    }
+
+    /// It ran before: its next admission is not its first.
+    pub fn was_admitted(&self) -> bool {
+        self.admission.is_some()
     }
 
     /// Tokens generated so far.
@@ -72,6 +130,12 @@ impl Sequence {
     pub fn most_cached(&self) -> usize {
         let limit = self.tokens.len() - 1;
         if self.prompt_logprobs { limit.min(self.computed) } else { limit }
+    }
+
+    /// The admission, for the first output only.
+    pub fn tell_admission(&mut self) -> Option<Admission> {
+        let first = !std::mem::replace(&mut self.told_admission, true);
+        if first { self.admission } else { None }
     }
 
     /// A good result of a row that ends before position `end`, with the token it emitted. Says if that was the last.

@@ -5,6 +5,8 @@
 pub struct Stats {
     /// Requests that run.
     pub running: usize,
+    /// Those of them that have no row yet: members of a group (n > 1) that wait for their prompt.
+    pub forking: usize,
     /// Requests that wait, preempted ones included.
     pub queued: usize,
     /// Those of them that ran before: preempted ones.
@@ -44,6 +46,20 @@ pub struct Totals {
     pub preemptions: u64,
     /// Requests refused by [`add`](crate::Scheduler::add) since the queue was full.
     pub refused_queue_full: u64,
+    /// Requests given up while they waited, since their deadline could not be met any more.
+    pub refused_late: u64,
+    /// Admissions past a request that comes first in order but did not fit.
+    pub bypasses: u64,
+    /// Requests that waited for another's prefill, to share its pages.
+    pub deferred: u64,
+    /// Requests that began with the prompt that another of their group (n > 1) computed.
+    pub forks: u64,
+    /// Pages copied for them.
+    pub copies: u64,
+    /// Tokens of all rows.
+    pub planned_tokens: u64,
+    /// Tokens that the steps could have taken: `step_tokens` each.
+    pub budget_tokens: u64,
     /// Requests that ended with an end id.
     pub finished_stop: u64,
     /// Requests that ended at `max_tokens`.

@@ -16,6 +16,8 @@ use crate::sequence::Sequence;
 #[derive(Debug)]
 pub(crate) struct Queue {
     waiting: BTreeMap<u64, Sequence>,
+    /// Siblings included.
+    requests: usize,
     prompt_tokens: u64,
     max_requests: usize,
     max_tokens: u64,
@@ -28,6 +30,7 @@ impl Queue {
     pub fn new(config: &SchedulerConfig) -> Self {
         Self {
             waiting: BTreeMap::new(),
+            requests: 0,
             prompt_tokens: 0,
             max_requests: config.queue_requests,
             max_tokens: config.queue_tokens,
@@ -36,12 +39,13 @@ impl Queue {
         }
     }
 
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// Requests that wait. Those that wait together, as siblings, count one each.
+    pub fn requests(&self) -> usize {
+        self.requests
     }
 
     pub fn prompt_tokens(&self) -> u64 {
@@ -51,11 +55,11 @@ impl Queue {
     /// Whether a new request with a prompt of this length may wait. Those for which a slot is free do not count: they
     /// are here only until the next plan.
     pub fn check_room(&self, prompt_len: usize, free_slots: usize, now: u64) -> Result<()> {
-        if self.len() < self.max_requests + free_slots && self.prompt_tokens + prompt_len as u64 <= self.max_tokens {
+        if self.requests < self.max_requests + free_slots && self.prompt_tokens + prompt_len as u64 <= self.max_tokens {
             return Ok(());
         }
         Err(Error::QueueFull {
-            requests: self.len(),
+            requests: self.requests,
             tokens: self.prompt_tokens,
             retry_after_s: self.retry_after_s(now),
         })
@@ -63,9 +67,14 @@ impl Queue {
 
     /// Adds a new request, or one that was preempted, which no bound holds back.
     pub fn push(&mut self, sequence: Sequence) {
+        self.requests += sequence.members();
         self.prompt_tokens += sequence.prompt_len as u64;
         let replaced = self.waiting.insert(sequence.arrival, sequence);
         assert!(replaced.is_none(), "arrivals are counted");
+    }
+
+    pub fn get(&self, arrival: u64) -> Option<&Sequence> {
+        self.waiting.get(&arrival)
     }
 
     pub fn get_mut(&mut self, arrival: u64) -> Option<&mut Sequence> {
@@ -74,6 +83,7 @@ impl Queue {
 
     pub fn remove(&mut self, arrival: u64) -> Option<Sequence> {
         let sequence = self.waiting.remove(&arrival)?;
+        self.requests -= sequence.members();
         self.prompt_tokens -= sequence.prompt_len as u64;
         Some(sequence)
     }
@@ -94,7 +104,7 @@ impl Queue {
 
     /// The candidate waits for something that is about to come, such as the pages of another's prefix. It stays in
     /// the queue, and those behind it do not count as passing it.
-    #[allow(dead_code, clippy::unused_self, reason = "the scheduler is about to call it")]
+    #[allow(clippy::unused_self, reason = "the order is about to need it")]
     pub fn defer(&mut self, _arrival: u64) {}
 
     /// The candidate is admitted: it leaves the queue. The caller has brought `found` up to date: what is left to
@@ -104,19 +114,19 @@ impl Queue {
     }
 
     /// Tokens that a tenant's running requests generated.
-    #[allow(dead_code, clippy::unused_self, reason = "the scheduler is about to call it")]
+    #[allow(clippy::unused_self, reason = "the order is about to need it")]
     pub fn charge(&mut self, _tenant: u64, _tokens: u64) {}
 
     /// Takes out those that can no longer make their deadline, if the operator asked for that. A prompt token takes
     /// `ns_per_prompt_token` to compute; 0 if that isn't known yet.
-    #[allow(dead_code, clippy::unused_self, reason = "the scheduler is about to call it")]
+    #[allow(clippy::unused_self, reason = "the order is about to need it")]
     pub fn take_late(&mut self, _now: u64, _ns_per_prompt_token: u64) -> Vec<Sequence> {
         Vec::new()
     }
 
     /// Estimate of when a request that is refused now should be sent again, in seconds.
     pub fn retry_after_s(&self, now: u64) -> u64 {
-        self.drain.seconds_for(self.len(), now)
+        self.drain.seconds_for(self.requests, now)
     }
 
     /// A request ended: the queue drains.
@@ -131,6 +141,7 @@ impl Queue {
     pub fn check_invariants(&self) {
         let tokens: u64 = self.iter().map(|sequence| sequence.prompt_len as u64).sum();
         assert_eq!(self.prompt_tokens, tokens, "prompt tokens of the queue");
+        assert_eq!(self.requests, self.iter().map(Sequence::members).sum(), "requests of the queue");
         assert!(self.waiting.iter().all(|(arrival, sequence)| *arrival == sequence.arrival), "keys of the queue");
     }
 }

@@ -88,10 +88,6 @@ impl PrefixCache {
         self.evictable_pages
     }
 
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
     fn root(&mut self, salt: u128) -> NodeId {
         let salt = if self.has(Fault::MixesSalts) { 0 } else { salt };
         let arena = &mut self.arena;

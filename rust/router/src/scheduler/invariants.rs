@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Place, Scheduler};
+use crate::ids::SlotId;
+use crate::running::{Part, Running};
+use crate::sequence::Sequence;
 
 impl Scheduler {
     /// Checks everything against everything. Too slow for each step of a server; right for tests and idle times.
@@ -23,22 +26,50 @@ impl Scheduler {
         }
         let unanswered = |arrival| rows.get(&arrival).copied().unwrap_or(0);
 
-        assert_eq!(self.places.len(), self.queue.len() + self.running.len(), "every request has one place");
+        let queued: usize = self.queue.iter().map(Sequence::members).sum();
+        assert_eq!(self.places.len(), queued + self.running.len(), "every request has one place");
         for sequence in self.queue.iter() {
             assert_eq!(sequence.unanswered, unanswered(sequence.arrival), "rows of {}", sequence.id);
-            let place = self.places.get(&sequence.id);
-            assert!(matches!(place, Some(Place::Queued(arrival)) if *arrival == sequence.arrival), "place of a queued");
-            assert!(sequence.was_admitted || sequence.unanswered == 0, "only admitted requests have rows");
+            for id in sequence.siblings.iter().map(|sibling| sibling.id).chain([sequence.id]) {
+                let place = self.places.get(&id);
+                assert!(matches!(place, Some(Place::Queued(arrival)) if *arrival == sequence.arrival), "place of {id}");
+            }
+            assert!(sequence.was_admitted() || sequence.unanswered == 0, "only admitted requests have rows");
         }
         for (slot, running) in self.running.iter() {
             let sequence = &running.sequence;
             assert_eq!(sequence.unanswered, unanswered(sequence.arrival), "rows of {}", sequence.id);
             let place = self.places.get(&sequence.id);
             assert!(matches!(place, Some(Place::Running(s)) if *s == slot), "place of a running request");
+            assert!(sequence.was_admitted() && sequence.siblings.is_empty(), "siblings run for themselves");
             assert!(running.told_pages <= running.holding.pages.len(), "told pages are held");
             assert!(running.planned <= running.holding.pages.len() * self.config.page_size as usize, "room for rows");
             assert!(running.planned_outputs <= sequence.max_tokens, "no row past max_tokens");
             assert!(sequence.outputs() <= running.planned_outputs, "outputs were planned");
+            self.check_part(slot, running);
+        }
+        for copy in &self.copies {
+            let running = self.running.get(copy.slot).expect("copies are for running requests");
+            assert!(!running.attached && running.holding.pages.contains(&copy.to), "a copy comes before all rows");
+        }
+    }
+
+    fn check_part(&self, slot: SlotId, running: &Running) {
+        match &running.part {
+            Part::Alone => assert!(running.attached || running.planned < running.prefill_len, "it will have a row"),
+            Part::Leads(members) => {
+                assert!(!members.is_empty(), "who leads has others");
+                for member in members {
+                    let member = self.running.get(*member).expect("members run");
+                    assert_eq!(member.part, Part::Awaits(slot));
+                    assert_eq!(member.sequence.prompt(), running.sequence.prompt(), "a group has one prompt");
+                }
+            }
+            Part::Awaits(leader) => {
+                let leader = self.running.get(*leader).expect("a leader runs");
+                assert!(matches!(&leader.part, Part::Leads(members) if members.contains(&slot)), "it is led");
+                assert!(!running.attached && running.holding.pages.len() == 1, "it has its last page only");
+            }
         }
     }
 }

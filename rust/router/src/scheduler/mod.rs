@@ -1,26 +1,30 @@
 //! The scheduler: the state, and the calls that change it.
 
+mod decodes;
+mod groups;
 mod invariants;
 mod planning;
 mod results;
+mod rounds;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::admission::AdmissionPolicy;
+use crate::admission::{AdmissionPolicy, Demand};
 use crate::config::SchedulerConfig;
 use crate::error::{Error, Result};
-use crate::ids::{RequestId, SlotId};
+use crate::ids::{PageId, RequestId, SlotId};
 use crate::memory::Memory;
+use crate::pace::Pace;
 use crate::queue::Queue;
 use crate::request::Request;
-use crate::running::{Running, RunningSet};
+use crate::running::{Part, Running, RunningSet};
 use crate::sequence::Sequence;
 use crate::stats::{Stats, Totals};
 
 /// Queue, prefix cache, pages and slots of one backend, and the plans that come of them.
 ///
-/// It has no clock: `now` is in nanoseconds of any clock that does not run backwards, and only measures queue times
-/// and the drain rate. The same calls give the same plans.
+/// It has no clock: `now` is in nanoseconds of any clock that does not run backwards. The same calls give the same
+/// plans.
 #[derive(Debug)]
 pub struct Scheduler {
     config: SchedulerConfig,
@@ -34,8 +38,15 @@ pub struct Scheduler {
     unanswered: VecDeque<UnansweredStep>,
     /// Slots emptied since the last plan.
     detached: Vec<SlotId>,
+    /// For the next plan.
+    copies: Vec<PageCopy>,
     /// Requests given up while they waited.
     refused: Vec<(RequestId, Error)>,
+    pace: Pace,
+    /// Steps since the last that prefilled.
+    decode_steps: u32,
+    /// Kept for its memory.
+    demands: Vec<Demand>,
     next_step: u64,
     next_arrival: u64,
     totals: Totals,
@@ -43,9 +54,17 @@ pub struct Scheduler {
 
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// In the queue, by arrival.
+    /// In the queue, by arrival: its own, or that of the member of its group that waits for all.
     Queued(u64),
     Running(SlotId),
+}
+
+/// A page of one request that another, which has the slot, begins with.
+#[derive(Clone, Copy, Debug)]
+struct PageCopy {
+    slot: SlotId,
+    from: PageId,
+    to: PageId,
 }
 
 /// What is needed of a plan when its result comes.
@@ -53,6 +72,10 @@ enum Place {
 struct UnansweredStep {
     step: u64,
     rows: Vec<UnansweredRow>,
+    planned_ns: u64,
+    /// Of all rows, and of the prefill rows.
+    tokens: u64,
+    prefilled: u64,
 }
 
 /// The request of a row may be gone, or preempted, or its slot taken by another when the result comes: the arrival
@@ -89,7 +112,11 @@ impl Scheduler {
             places: BTreeMap::new(),
             unanswered: VecDeque::new(),
             detached: Vec::new(),
+            copies: Vec::new(),
             refused: Vec::new(),
+            pace: Pace::default(),
+            decode_steps: 0,
+            demands: Vec::new(),
             next_step: 1,
             next_arrival: 0,
             totals: Totals::default(),
@@ -108,11 +135,19 @@ impl Scheduler {
             self.totals.refused_queue_full += 1;
             return Err(full);
         }
+        let members = 1 + request.siblings.len();
         let mut sequence = Sequence::new(request, self.next_arrival, now);
-        self.next_arrival += 1;
-        sequence.found = self.memory.find(sequence.salt, &sequence.tokens, sequence.most_cached());
-        self.places.insert(sequence.id, Place::Queued(sequence.arrival));
+        self.next_arrival += members as u64;
+        sequence.publishes = self.config.prefix_cache;
+        if members > 1 && sequence.shares_prompt() && !self.config.prefix_cache {
+            // Nothing is shared but within the group.
+            sequence.publishes = true;
+            sequence.salt = sequence.arrival.into();
+        }
+        sequence.look_up(&self.memory);
+        self.place_in_queue(&sequence);
         self.queue.push(sequence);
+        self.check();
         Ok(())
     }
 
@@ -132,12 +167,21 @@ impl Scheduler {
         if total > u64::from(context) {
             return Err(Error::ContextExceeded { prompt, max_tokens: request.max_tokens, context });
         }
-        let needed = total.div_ceil(u64::from(self.config.page_size));
+        let members = 1 + request.siblings.len() as u64;
+        let page_size = u64::from(self.config.page_size);
+        let shared = if request.prompt_logprobs { 0 } else { (prompt - 1) / page_size };
+        let needed = shared + members * (total.div_ceil(page_size) - shared);
         if needed > u64::from(self.config.pages) {
             return Err(Error::TooLargeForPool { needed, pages: self.config.pages });
         }
-        if self.places.contains_key(&request.id) {
-            return Err(Error::DuplicateId(request.id));
+        if members > u64::from(self.config.slots) {
+            return Err(Error::TooManySiblings { requests: members as usize, slots: self.config.slots });
+        }
+        let mut ids = BTreeSet::new();
+        for id in std::iter::once(request.id).chain(request.siblings.iter().copied()) {
+            if self.places.contains_key(&id) || !ids.insert(id) {
+                return Err(Error::DuplicateId(id));
+            }
         }
         Ok(())
     }
@@ -147,6 +191,7 @@ impl Scheduler {
     pub fn abort(&mut self, request: RequestId) -> bool {
         let ended = self.end(request);
         self.totals.aborted += u64::from(ended);
+        self.check();
         ended
     }
 
@@ -172,7 +217,9 @@ impl Scheduler {
 
     /// Forgets all cached prefixes that no running request uses. Returns the number of pages freed.
     pub fn clear_cache(&mut self) -> usize {
-        self.memory.clear_cache()
+        let freed = self.memory.clear_cache();
+        self.check();
+        freed
     }
 
     /// Figures for metrics.
@@ -180,8 +227,9 @@ impl Scheduler {
         let memory = &self.memory;
         Stats {
             running: self.running.len(),
-            queued: self.queue.len(),
-            paused: self.queue.iter().filter(|sequence| sequence.was_admitted).count(),
+            forking: self.running.iter().filter(|(_, running)| !running.attached).count(),
+            queued: self.queue.requests(),
+            paused: self.queue.iter().filter(|sequence| sequence.was_admitted()).map(Sequence::members).sum(),
             queued_tokens: self.queue.prompt_tokens(),
             total_pages: memory.total_pages(),
             free_pages: memory.free_pages(),
@@ -196,21 +244,39 @@ impl Scheduler {
     fn end(&mut self, request: RequestId) -> bool {
         let Some(place) = self.places.remove(&request) else { return false };
         match place {
-            Place::Queued(arrival) => {
-                self.queue.remove(arrival).expect("a queued request is in the queue");
-            }
+            Place::Queued(arrival) => self.leave_queue(arrival, request),
             Place::Running(slot) => {
-                self.vacate(slot);
+                let running = self.vacate(slot);
+                if let Part::Awaits(leader) = running.part {
+                    self.leave(leader, slot);
+                }
+                self.succeed(running);
             }
         }
         true
     }
 
-    /// Takes the request out of a slot and frees its pages.
-    fn vacate(&mut self, slot: SlotId) -> Sequence {
-        let Running { sequence, holding, .. } = self.running.remove(slot).expect("a running request has its slot");
-        self.memory.release(holding);
-        self.detached.push(slot);
-        sequence
+    /// Takes the request out of a slot. Its pages and its part in a group are left to the caller.
+    fn vacate(&mut self, slot: SlotId) -> Running {
+        let running = self.running.remove(slot).expect("a running request has its slot");
+        if running.attached {
+            self.detached.push(slot);
+        }
+        self.copies.retain(|copy| copy.slot != slot);
+        running
+    }
+
+    /// A request and its siblings are about to wait.
+    fn place_in_queue(&mut self, sequence: &Sequence) {
+        self.places.insert(sequence.id, Place::Queued(sequence.arrival));
+        for sibling in &sequence.siblings {
+            self.places.insert(sibling.id, Place::Queued(sequence.arrival));
+        }
+    }
+
+    fn check(&self) {
+        if self.config.debug_checks {
+            self.check_invariants();
+        }
     }
 }

@@ -1,23 +1,24 @@
-//! Making plans.
+//! Making plans: what goes into a step.
 
-use super::{Place, Scheduler, UnansweredRow, UnansweredStep};
-use crate::admission::{Demand, Room};
+use super::{Scheduler, UnansweredRow, UnansweredStep};
+use crate::config::ScheduleMode;
 use crate::ids::SlotId;
 use crate::plan::{Attach, Row, StepPlan};
-use crate::request::Admission;
-use crate::running::Running;
 
 /// A plan in the making.
-struct Draft {
-    plan: StepPlan,
-    rows: Vec<UnansweredRow>,
+pub(super) struct Draft {
+    pub plan: StepPlan,
+    pub rows: Vec<UnansweredRow>,
     /// Tokens that the step may still take.
-    budget: usize,
+    pub budget: usize,
+    /// Tokens of the prefill rows.
+    pub prefilled: usize,
+    /// Pages were short: nobody new comes to run.
+    pub preempted: bool,
 }
 
 impl Scheduler {
-    /// Makes the next plan: tokens of all that decode, then as much prefill as the step has room for, of running
-    /// requests first and then of new ones.
+    /// Makes the next plan, as [`ScheduleMode`] says.
     ///
     /// None if there is nothing to do, or if [`MAX_UNANSWERED`](Self::MAX_UNANSWERED) plans have no result yet.
     /// Requests whose last token is still to come are planned as if it were no end id.
@@ -25,6 +26,8 @@ impl Scheduler {
         if self.unanswered.len() >= Self::MAX_UNANSWERED {
             return None;
         }
+        self.refuse_late(now);
+        let step_tokens = self.config.step_tokens as usize;
         let mut draft = Draft {
             plan: StepPlan {
                 step: self.next_step,
@@ -35,147 +38,84 @@ impl Scheduler {
                 token_ids: Vec::new(),
             },
             rows: Vec::with_capacity(self.running.len()),
-            budget: self.config.step_tokens as usize,
+            budget: step_tokens,
+            prefilled: 0,
+            preempted: false,
         };
-        self.plan_decodes(&mut draft);
-        self.plan_prefills(&mut draft);
-        self.admit(&mut draft, now);
+        self.fill(&mut draft, now);
         // Last, because those that were preempted for this very plan are in it.
         draft.plan.detach = std::mem::take(&mut self.detached);
-        if draft.plan.rows.is_empty() && draft.plan.detach.is_empty() {
+        draft.plan.copies = self.copies.drain(..).map(|copy| (copy.from, copy.to)).collect();
+        let plan = &draft.plan;
+        if plan.rows.is_empty() && plan.detach.is_empty() && plan.copies.is_empty() {
+            self.check();
             return None;
         }
+        let tokens = step_tokens - draft.budget;
         self.next_step += 1;
         self.totals.steps += 1;
-        self.unanswered.push_back(UnansweredStep { step: draft.plan.step, rows: draft.rows });
+        self.totals.copies += plan.copies.len() as u64;
+        self.totals.prefill_tokens += draft.prefilled as u64;
+        self.totals.planned_tokens += tokens as u64;
+        self.totals.budget_tokens += step_tokens as u64;
+        self.unanswered.push_back(UnansweredStep {
+            step: plan.step,
+            rows: draft.rows,
+            planned_ns: now,
+            tokens: tokens as u64,
+            prefilled: draft.prefilled as u64,
+        });
+        self.check();
         Some(draft.plan)
     }
 
-    fn plan_decodes(&mut self, draft: &mut Draft) {
-        let decodes = self.running.iter().filter(|(_, running)| running.wants_decode());
-        let slots: Vec<SlotId> = decodes.map(|(slot, _)| slot).collect();
-        for slot in slots {
-            // A slot may be empty by now: those that were admitted last make room for the first.
-            if self.make_room(slot) {
-                self.plan_row(draft, slot, 1);
+    fn fill(&mut self, draft: &mut Draft, now: u64) {
+        match self.config.mode {
+            ScheduleMode::Chunked => {
+                self.plan_decodes(draft);
+                self.plan_all_prefills(draft, now);
+            }
+            ScheduleMode::PrefillFirst => {
+                self.plan_all_prefills(draft, now);
+                if draft.rows.is_empty() {
+                    self.plan_decodes(draft);
+                }
+            }
+            ScheduleMode::DecodeFirst => {
+                let prefill_is_due = self.decode_steps >= self.config.max_wait_tokens;
+                if !prefill_is_due {
+                    self.plan_decodes(draft);
+                }
+                if draft.rows.is_empty() {
+                    self.plan_all_prefills(draft, now);
+                }
+                if draft.rows.is_empty() && prefill_is_due {
+                    self.plan_decodes(draft);
+                }
+                if draft.prefilled > 0 {
+                    self.decode_steps = 0;
+                } else if !draft.rows.is_empty() {
+                    self.decode_steps = self.decode_steps.saturating_add(1);
+                }
             }
         }
     }
 
-    /// Gives the request a page for its next position, if it needs one. Where none can be had, whoever was admitted
-    /// last goes back to the queue. False if that came to be the request itself.
-    fn make_room(&mut self, slot: SlotId) -> bool {
-        loop {
-            let Some(running) = self.running.get_mut(slot) else { return false };
-            let needed = self.config.pages_for(running.planned + 1);
-            if running.holding.pages.len() >= needed || self.memory.grow(&mut running.holding) {
-                return true;
+    /// Of running requests first and then of new ones.
+    fn plan_all_prefills(&mut self, draft: &mut Draft, now: u64) {
+        for index in 0..self.running.len() {
+            if draft.budget == 0 {
+                return;
             }
-            let victim = self.running.last_admitted().expect("one runs: the one that needs a page");
-            self.preempt(victim);
+            self.plan_chunk(draft, self.running.nth(index));
+        }
+        if !draft.preempted {
+            self.admit(draft, now);
         }
     }
 
-    /// Back to the queue. Tokens of rows without a result still count when they come.
-    fn preempt(&mut self, slot: SlotId) {
-        let sequence = self.vacate(slot);
-        self.places.insert(sequence.id, Place::Queued(sequence.arrival));
-        self.queue.push(sequence);
-        self.totals.preemptions += 1;
-    }
-
-    fn plan_prefills(&mut self, draft: &mut Draft) {
-        if draft.budget == 0 {
-            return;
-        }
-        let prefills = self.running.iter().filter(|(_, running)| running.prefill_left() > 0);
-        let slots: Vec<SlotId> = prefills.map(|(slot, _)| slot).collect();
-        for slot in slots {
-            self.plan_chunk(draft, slot);
-        }
-    }
-
-    fn admit(&mut self, draft: &mut Draft, now: u64) {
-        while draft.budget > 0 && self.running.has_free_slot() {
-            let Some(slot) = self.admit_head(now) else { return };
-            let running = self.running.get_mut(slot).expect("just admitted");
-            let sequence = &running.sequence;
-            draft.plan.attach.push(Attach {
-                slot,
-                request: sequence.id,
-                prompt_len: sequence.prompt_len as u32,
-                history: sequence.wants_history.then(|| sequence.tokens.clone()),
-            });
-            self.plan_chunk(draft, slot);
-        }
-    }
-
-    /// Admits the head of the queue if it can run now. First come, first served: nobody overtakes it.
-    fn admit_head(&mut self, now: u64) -> Option<SlotId> {
-        self.queue.begin_round(now);
-        let arrival = self.queue.next_candidate()?;
-        let head = self.queue.get_mut(arrival).expect("a candidate is in the queue");
-        if head.unanswered > 0 {
-            // Preempted, and a token is on its way: what to compute again isn't known yet.
-            return None;
-        }
-        if head.found.is_none_or(|found| !self.memory.is_current(&found)) {
-            head.found = self.memory.find(head.salt, &head.tokens, head.most_cached());
-        }
-        let pages = self.config.pages_for(head.tokens.len());
-        let cached_pages = head.found.map_or(0, |found| found.pages);
-        let new_pages = pages - cached_pages;
-        let available = self.memory.available(head.found.as_ref());
-        let size = u64::from(self.config.page_size);
-        let demand = Demand {
-            id: head.arrival,
-            held: new_pages as u64 * size,
-            prompt: head.prompt_len as u32,
-            generated: head.outputs(),
-            max_tokens: head.max_tokens,
-            ..Demand::default()
-        };
-        let fits = new_pages <= available;
-        if self.running.is_empty() {
-            // No policy can keep the server idle; and `add` refused what would not fit alone.
-            assert!(fits, "{demand:?} does not fit into an idle server: {available} pages");
-        } else if !fits || !self.policy_admits(demand) {
-            return None;
-        }
-        let mut sequence = self.queue.take(arrival);
-        let cached = cached_pages * self.config.page_size as usize;
-        if !sequence.was_admitted {
-            sequence.was_admitted = true;
-            let queue_ns = now.saturating_sub(sequence.added_ns);
-            sequence.admission = Some(Admission { cached_tokens: cached as u32, queue_ns });
-            self.totals.prompt_tokens += sequence.prompt_len as u64;
-            self.totals.prefix_queries += sequence.prompt_len as u64;
-            self.totals.prefix_hits += cached as u64;
-        }
-        let id = sequence.id;
-        let slot = self.running.insert(Running {
-            holding: self.memory.hold(sequence.salt, sequence.found.as_ref(), pages),
-            told_pages: 0,
-            prefill_len: sequence.tokens.len(),
-            planned: cached,
-            planned_outputs: sequence.outputs(),
-            sequence,
-        });
-        self.places.insert(id, Place::Running(slot));
-        Some(slot)
-    }
-
-    /// Asks the policy, with all that is held counted as shared by those that run.
-    fn policy_admits(&mut self, demand: Demand) -> bool {
-        let size = u64::from(self.config.page_size);
-        let held = self.memory.total_pages() - self.memory.free_pages() - self.memory.evictable_pages();
-        let room = Room { capacity: self.memory.total_pages() as u64 * size, shared: held as u64 * size };
-        self.policy.begin(room, &[]);
-        self.policy.admits(&[demand])
-    }
-
-    /// Plans the next piece of a prefill, if the step has room for any.
-    fn plan_chunk(&mut self, draft: &mut Draft, slot: SlotId) {
+    /// Plans the next piece of a prefill, if there is one and the step has room for it.
+    pub(super) fn plan_chunk(&mut self, draft: &mut Draft, slot: SlotId) {
         let running = self.running.get_mut(slot).expect("nobody is preempted for a prefill");
         let tokens = running.prefill_left().min(draft.budget).min(self.config.prefill_chunk as usize);
         if tokens == 0 {
@@ -183,16 +123,26 @@ impl Scheduler {
         }
         let chunk = &running.sequence.tokens[running.planned..running.planned + tokens];
         draft.plan.token_ids.extend_from_slice(chunk);
-        self.totals.prefill_tokens += tokens as u64;
+        draft.prefilled += tokens;
+        if !running.attached {
+            running.attached = true;
+            let sequence = &running.sequence;
+            draft.plan.attach.push(Attach {
+                slot,
+                request: sequence.id,
+                prompt_len: sequence.prompt_len as u32,
+                history: sequence.wants_history.then(|| sequence.tokens.clone()),
+            });
+        }
         self.plan_row(draft, slot, tokens);
     }
 
     /// Adds a row for the next `tokens` positions, which have their pages.
-    fn plan_row(&mut self, draft: &mut Draft, slot: SlotId, tokens: usize) {
+    pub(super) fn plan_row(&mut self, draft: &mut Draft, slot: SlotId, tokens: usize) {
         let running = self.running.get_mut(slot).expect("a row is planned for a running request");
         let start = running.planned;
         let end = start + tokens;
-        let from_last = running.prefill_left() == 0;
+        let from_last = start >= running.prefill_len;
         let emits = end >= running.prefill_len && running.sequence.max_tokens > 0;
         let pages = self.config.pages_for(end);
         draft.plan.rows.push(Row {

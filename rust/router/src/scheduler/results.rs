@@ -1,17 +1,28 @@
 //! Taking results.
 
 use super::{Place, Scheduler, UnansweredRow, UnansweredStep};
+use crate::admission::Demand;
 use crate::error::{Error, Result};
 use crate::ids::RequestId;
 use crate::plan::StepResult;
 use crate::request::{Finish, Output};
+use crate::running::Part;
+use crate::sequence::Sequence;
 
 /// What became of one row.
 enum Outcome {
     /// It did not emit, and said nothing: all is well.
     Silent,
-    Token(u32),
+    /// One.
+    Tokens(Vec<u32>),
     Failed(String),
+}
+
+/// Tokens of one tenant that were not charged yet.
+#[derive(Default)]
+struct Bill {
+    tenant: u64,
+    tokens: u64,
 }
 
 impl Scheduler {
@@ -30,15 +41,19 @@ impl Scheduler {
         };
         let outcomes = read(step, result)?;
         let step = self.unanswered.pop_front().expect("just looked at");
+        self.pace.note(step.planned_ns, now, step.tokens, step.prefilled);
         let mut outputs = Vec::with_capacity(outcomes.len());
+        let mut bill = Bill::default();
         for (row, outcome) in step.rows.iter().zip(outcomes) {
-            let Some(output) = self.take_row(row, outcome) else { continue };
+            let Some(output) = self.take_row(row, outcome, &mut bill) else { continue };
             if output.finish.is_some() {
                 self.end(output.request);
                 self.queue.note_finish(now);
             }
             outputs.push(output);
         }
+        self.queue.charge(bill.tenant, bill.tokens);
+        self.check();
         Ok(outputs)
     }
 
@@ -55,6 +70,7 @@ impl Scheduler {
             self.end(*request);
         }
         self.totals.finished_failed += ended.len() as u64;
+        self.check();
         ended
     }
 
@@ -69,7 +85,7 @@ impl Scheduler {
     }
 
     /// Applies one row. None if there is nothing to tell.
-    fn take_row(&mut self, row: &UnansweredRow, outcome: Outcome) -> Option<Output> {
+    fn take_row(&mut self, row: &UnansweredRow, outcome: Outcome, bill: &mut Bill) -> Option<Output> {
         let mut running = self.running.get_mut(row.slot).filter(|running| running.sequence.arrival == row.arrival);
         let sequence = match &mut running {
             Some(running) => &mut running.sequence,
@@ -81,8 +97,31 @@ impl Scheduler {
         let (tokens, finish) = match outcome {
             Outcome::Failed(reason) => (Vec::new(), Some(Finish::Failed(reason))),
             Outcome::Silent => (Vec::new(), sequence.advance(row.end, None)),
-            Outcome::Token(token) => (vec![token], sequence.advance(row.end, Some(token))),
+            Outcome::Tokens(tokens) => {
+                let finish = sequence.advance(row.end, tokens.first().copied());
+                (tokens, finish)
+            }
         };
+        let tells = finish.is_some() || !tokens.is_empty();
+        let admission = if tells { sequence.tell_admission() } else { None };
+        let tenant = sequence.tenant;
+        let failed = matches!(finish, Some(Finish::Failed(_)));
+        if finish.is_some() && !failed {
+            self.policy.finished(&length_of(sequence));
+        }
+        if let Some(running) = running
+            && !failed
+        {
+            self.memory.publish(&mut running.holding, &running.sequence.tokens, row.end);
+            if row.end >= running.sequence.prompt_len && matches!(running.part, Part::Leads(_)) {
+                self.fork(row.slot);
+            }
+        }
+        if bill.tenant != tenant {
+            self.queue.charge(bill.tenant, bill.tokens);
+            *bill = Bill { tenant, tokens: 0 };
+        }
+        bill.tokens += tokens.len() as u64;
         match &finish {
             None => {}
             Some(Finish::Stop) => self.totals.finished_stop += 1,
@@ -90,28 +129,36 @@ impl Scheduler {
             Some(Finish::Failed(_)) => self.totals.finished_failed += 1,
         }
         self.totals.generated_tokens += tokens.len() as u64;
-        let tells = finish.is_some() || !tokens.is_empty();
-        let admission = if tells { sequence.admission.take() } else { None };
-        if let Some(running) = running
-            && !matches!(finish, Some(Finish::Failed(_)))
-        {
-            self.memory.publish(&mut running.holding, &running.sequence.tokens, row.end);
-        }
         tells.then_some(Output { request, tokens, finish, admission })
+    }
+}
+
+/// What a policy learns from a request that ended by itself.
+fn length_of(sequence: &Sequence) -> Demand {
+    Demand {
+        id: sequence.arrival,
+        held: 0,
+        prompt: sequence.prompt_len as u32,
+        generated: sequence.outputs(),
+        max_tokens: sequence.max_tokens,
+        tenant: sequence.tenant,
+        class: sequence.class,
+        expected: sequence.expected_tokens,
     }
 }
 
 /// Checks a result against its plan and puts it in order of the rows.
 fn read(step: &UnansweredStep, result: StepResult) -> Result<Vec<Outcome>> {
     let bad = |row: usize, reason| Err(Error::BadResult { step: step.step, row: row as u32, reason });
-    let mut outcomes: Vec<Option<Outcome>> = step.rows.iter().map(|_| None).collect();
+    let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(step.rows.len());
+    outcomes.resize_with(step.rows.len(), || None);
     for row in result.rows {
         let index = row.row as usize;
         let Some(planned) = step.rows.get(index) else { return bad(index, "the plan has no such row") };
-        let outcome = match (row.failed, row.tokens.as_slice(), planned.emits) {
+        let outcome = match (row.failed, row.tokens.len(), planned.emits) {
             (Some(reason), _, _) => Outcome::Failed(reason),
-            (None, [token], true) => Outcome::Token(*token),
-            (None, [], false) => Outcome::Silent,
+            (None, 1, true) => Outcome::Tokens(row.tokens),
+            (None, 0, false) => Outcome::Silent,
             (None, _, true) => return bad(index, "a row that emits has exactly one token"),
             (None, _, false) => return bad(index, "a row that does not emit has no token"),
         };

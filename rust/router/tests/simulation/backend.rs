@@ -88,7 +88,11 @@ impl Backend {
             let slot = Slot { request, salt: salt_of(request), page_table: Vec::new(), last: None };
             assert!(self.slots.insert(attach.slot.0, slot).is_none(), "slot {} is attached twice", attach.slot);
         }
-        assert_eq!(plan.copies, [], "no copies are made yet");
+        for (from, to) in &plan.copies {
+            assert!(plan.copies.iter().all(|(other, _)| other != to), "page {to} is both copied to and from");
+            let position = |page: &PageId| page.0 as usize * self.page_size;
+            self.kv.copy_within(position(from)..position(from) + self.page_size, position(to));
+        }
         let mut ids = plan.token_ids.iter().copied();
         let mut written = BTreeSet::new();
         let mut rows = Vec::new();

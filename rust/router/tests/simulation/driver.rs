@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use lightllm_router::{
-    Error, Finish, Output, PageId, Request, RequestId, Scheduler, SchedulerConfig, SlotId, StepPlan,
+    Error, Finish, Output, PageId, Request, RequestId, ScheduleMode, Scheduler, SchedulerConfig, SlotId, StepPlan,
 };
 
 use crate::backend::{Backend, Fault, ideal};
@@ -14,6 +14,8 @@ pub enum State {
     Finished(Finish),
     /// Aborted, or in a step that failed as a whole.
     Gone,
+    /// Refused while it waited.
+    Late,
 }
 
 /// What is known of a request outside the scheduler.
@@ -27,6 +29,19 @@ pub struct Track {
     pub told_admission: bool,
     /// Rows that emitted, in vain or not.
     pub emitting_rows: usize,
+}
+
+impl Track {
+    fn new(request: Request) -> Self {
+        Self {
+            request,
+            outputs: Vec::new(),
+            state: State::Live,
+            attachments: 0,
+            told_admission: false,
+            emitting_rows: 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -55,45 +70,49 @@ impl Driver {
         }
     }
 
-    /// Adds a request under the next id. None if it was refused, as it should have been.
+    /// Adds a request under the next id, its siblings under those that follow. None if it was refused, as it should
+    /// have been.
     pub fn add(&mut self, mut request: Request) -> Option<RequestId> {
         self.now += 1_000_000;
         request.id = RequestId(self.next_id);
+        let members = 1 + request.siblings.len() as u64;
+        request.siblings = (self.next_id + 1..self.next_id + members).map(RequestId).collect();
         let config = *self.scheduler.config();
         let (prompt, max_tokens) = (request.prompt.len() as u64, request.max_tokens);
         let (total, stats) = (prompt + u64::from(max_tokens), self.scheduler.stats());
         let result = self.scheduler.add(request.clone(), self.now);
-        let queue_full = stats.queued + stats.running >= config.queue_requests + config.slots as usize
-            || stats.queued_tokens + prompt > config.queue_tokens;
+        let may_wait = config.queue_requests + config.slots as usize - stats.running;
+        let queue_full = stats.queued >= may_wait || stats.queued_tokens + prompt > config.queue_tokens;
+        let page_size = u64::from(config.page_size);
+        let shared = if request.prompt_logprobs { 0 } else { (prompt - 1) / page_size };
+        let pages = shared + members * (total.div_ceil(page_size) - shared);
         if let Err(error) = result {
             match error {
                 Error::PromptTooLong { .. } => assert!(prompt > u64::from(config.context)),
                 Error::ContextExceeded { .. } => assert!(total > u64::from(config.context)),
-                Error::TooLargeForPool { needed, pages } => {
-                    assert_eq!(needed, total.div_ceil(u64::from(config.page_size)));
-                    assert!(needed > u64::from(pages) && pages == config.pages);
+                Error::TooLargeForPool { needed, pages: total_pages } => {
+                    assert_eq!(needed, pages);
+                    assert!(needed > u64::from(config.pages) && total_pages == config.pages);
                 }
                 Error::QueueFull { requests, tokens, retry_after_s } => {
                     assert_eq!((requests, tokens), (stats.queued, stats.queued_tokens));
                     assert!(queue_full && (1..=60).contains(&retry_after_s));
+                }
+                Error::TooManySiblings { requests, slots } => {
+                    assert_eq!((requests as u64, slots), (members, config.slots));
+                    assert!(members > u64::from(slots));
                 }
                 Error::NothingToDo => assert!(max_tokens == 0 && !request.prompt_logprobs),
                 other => panic!("{other}"),
             }
             return None;
         }
-        assert!(!queue_full && total <= u64::from(config.context));
+        assert!(!queue_full && total <= u64::from(config.context) && pages <= u64::from(config.pages));
         let id = request.id;
-        let track = Track {
-            request,
-            outputs: Vec::new(),
-            state: State::Live,
-            attachments: 0,
-            told_admission: false,
-            emitting_rows: 0,
-        };
-        self.requests.insert(id, track);
-        self.next_id += 1;
+        self.next_id += members;
+        for id in std::iter::once(id).chain(request.siblings.iter().copied()) {
+            self.requests.insert(id, Track::new(Request { id, siblings: Vec::new(), ..request.clone() }));
+        }
         Some(id)
     }
 
@@ -101,7 +120,9 @@ impl Driver {
     pub fn schedule(&mut self) -> bool {
         self.now += 1_000;
         let may_plan = self.plans.len() < Scheduler::MAX_UNANSWERED;
-        let Some(plan) = self.scheduler.schedule(self.now) else {
+        let plan = self.scheduler.schedule(self.now);
+        self.take_refused();
+        let Some(plan) = plan else {
             let ended = self.slots.values().find(|request| self.requests[request].state != State::Live);
             assert!(!may_plan || ended.is_none(), "the slot of {ended:?} is not detached");
             return false;
@@ -125,18 +146,18 @@ impl Driver {
             track.attachments += 1;
             assert!(self.slots.insert(attach.slot, attach.request).is_none(), "slot {} is taken", attach.slot);
             assert!(plan.rows.iter().any(|row| row.slot == attach.slot), "what is attached has a row");
-            let waits = |request: &RequestId| !self.slots.values().any(|attached| attached == request);
-            let mut earlier = self.requests.range(..attach.request);
-            let overtaken = earlier.find(|(request, track)| track.state == State::Live && waits(request));
-            assert!(overtaken.is_none(), "{} overtakes {:?}", attach.request, overtaken);
         }
-        assert_eq!(self.slots.len(), self.scheduler.stats().running, "attached slots are running requests");
+        let stats = self.scheduler.stats();
+        assert_eq!(self.slots.len(), stats.running - stats.forking, "attached slots are running requests");
+        assert!(stats.running <= config.slots as usize, "the limit on running requests");
         for request in self.slots.values() {
             assert_eq!(self.requests[request].state, State::Live, "{request} has ended, and its slot is detached");
         }
         let tokens: u32 = plan.rows.iter().map(|row| row.tokens).sum();
         assert!(tokens <= config.step_tokens, "the step's budget");
         assert!(plan.rows.iter().is_sorted_by_key(|row| !row.from_last), "decode rows come first");
+        let mixed = plan.rows.iter().any(|row| row.from_last) && plan.rows.iter().any(|row| !row.from_last);
+        assert!(!mixed || config.mode == ScheduleMode::Chunked, "a step prefills or decodes");
         for row in &plan.rows {
             assert!(row.tokens > 0, "a row has a token");
             assert!(row.from_last || row.tokens <= config.prefill_chunk, "the chunk's bound");
@@ -205,6 +226,15 @@ impl Driver {
         }
     }
 
+    /// Takes those that were given up while they waited.
+    pub fn take_refused(&mut self) {
+        for (request, error) in self.scheduler.take_refused() {
+            assert!(matches!(error, Error::DeadlineMissed { retry_after_s: 1..=60 }), "{error}");
+            assert!(!self.scheduler.contains(request));
+            self.track(request).state = State::Late;
+        }
+    }
+
     /// What holds after any call.
     pub fn check(&self) {
         self.scheduler.check_invariants();
@@ -242,7 +272,7 @@ impl Driver {
         let expected = ideal(&track.request);
         match &track.state {
             State::Live => panic!("request {id} has not ended"),
-            State::Gone | State::Finished(Finish::Failed(_)) => {
+            State::Gone | State::Late | State::Finished(Finish::Failed(_)) => {
                 assert!(expected.starts_with(&track.outputs), "the text of {id} until it broke off");
                 return;
             }
@@ -272,6 +302,7 @@ impl Driver {
         assert_eq!(totals.finished_length, count(|state| *state == State::Finished(Finish::Length)));
         let failed = count(|state| matches!(state, State::Finished(Finish::Failed(_))));
         assert_eq!(totals.finished_failed + totals.aborted, failed + count(|state| *state == State::Gone));
+        assert_eq!(totals.refused_late, count(|state| *state == State::Late));
         let tokens: usize = self.requests.values().map(|track| track.outputs.len()).sum();
         assert_eq!(totals.generated_tokens, tokens as u64);
     }

@@ -1,6 +1,6 @@
 //! Any interleaving of calls.
 
-use lightllm_router::{PolicyConfig, Request, RequestId, SchedulerConfig};
+use lightllm_router::{EvictionPolicy, OrderConfig, PolicyConfig, Request, RequestId, ScheduleMode, SchedulerConfig};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -21,13 +21,21 @@ fn request() -> impl Strategy<Value = Request> {
     let prompt = prop::collection::vec(0u32..2, 1..20);
     let ends = prop::collection::vec(0..VOCABULARY as u32, 0..2);
     let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.2));
-    (prompt, 0u32..24, ends, 0u32..6, 0u128..2, flags).prop_map(
-        |(prompt, max_tokens, end_ids, min_tokens, cache_salt, (wants_history, prompt_logprobs))| Request {
+    // The ids of siblings are set when it is added.
+    let siblings = prop_oneof![4 => Just(0usize), 1 => 1usize..4].prop_map(|count| vec![RequestId(0); count]);
+    let rank = (-2i32..3, 0u64..3, prop::option::weighted(0.3, 0u64..500_000_000), 0u64..3);
+    (prompt, 0u32..24, ends, 0u32..6, 0u128..2, flags, siblings, rank).prop_map(
+        |(prompt, max_tokens, end_ids, min_tokens, cache_salt, flags, siblings, rank)| Request {
             end_ids,
             min_tokens,
             cache_salt,
-            wants_history,
-            prompt_logprobs,
+            wants_history: flags.0,
+            prompt_logprobs: flags.1,
+            siblings,
+            priority: rank.0,
+            tenant: rank.1,
+            deadline: rank.2,
+            class: rank.3,
             ..Request::new(RequestId(0), prompt, max_tokens)
         },
     )
@@ -53,11 +61,37 @@ fn operation(faults: bool) -> impl Strategy<Value = Operation> {
     ]
 }
 
+fn policy() -> impl Strategy<Value = PolicyConfig> {
+    let by_name = |name| PolicyConfig::from_name(name).expect("the names are those of policies");
+    let names: Vec<PolicyConfig> = PolicyConfig::NAMES.iter().map(|name| by_name(name)).collect();
+    let watermark = (6u32..11).prop_map(|tenths| PolicyConfig::Aggressive { watermark: f64::from(tenths) / 10.0 });
+    prop_oneof![1 => watermark, 1 => prop::sample::select(names)]
+}
+
+fn order() -> impl Strategy<Value = OrderConfig> {
+    let age = prop_oneof![Just(1_000_000u64), Just(50_000_000), Just(5_000_000_000)];
+    let target = prop_oneof![Just(0u64), Just(200_000_000)];
+    (age, 1u32..30, target, prop::bool::weighted(0.3), 0u32..5, 0u32..8).prop_map(
+        |(priority_age_ns, tenant_quantum, ttft_target_ns, refuse_late, bypass_limit, group_tokens)| OrderConfig {
+            priority_age_ns,
+            tenant_quantum,
+            ttft_target_ns,
+            refuse_late,
+            bypass_limit,
+            group_tokens,
+        },
+    )
+}
+
 /// Half of them have pages for about one long request, so that running ones are preempted often.
 fn config() -> impl Strategy<Value = SchedulerConfig> {
-    let sizes = (4u32..24, 1u32..5, 1u32..6, 0u32..12, 1u32..9, 0u32..4);
-    (sizes, any::<bool>(), prop::bool::weighted(0.85)).prop_map(
-        |((pages, page_size, slots, more_tokens, prefill_chunk, watermark), tight, prefix_cache)| {
+    let sizes = (4u32..24, 1u32..6, 1u32..6, 0u32..12, 1u32..9);
+    let modes = vec![ScheduleMode::Chunked, ScheduleMode::PrefillFirst, ScheduleMode::DecodeFirst];
+    let evictions = vec![EvictionPolicy::Lru, EvictionPolicy::Lfu, EvictionPolicy::CostAware];
+    let ways = (prop::sample::select(modes), 0u32..5, prop::sample::select(evictions), policy(), order());
+    (sizes, any::<bool>(), prop::bool::weighted(0.8), ways).prop_map(
+        |((pages, page_size, slots, more_tokens, prefill_chunk), tight, prefix_cache, ways)| {
+            let (mode, max_wait_tokens, eviction, policy, order) = ways;
             let context = 40;
             SchedulerConfig {
                 pages: if tight { context / page_size + pages % 4 } else { pages },
@@ -69,8 +103,13 @@ fn config() -> impl Strategy<Value = SchedulerConfig> {
                 queue_requests: 8,
                 queue_tokens: 90,
                 prefix_cache,
-                policy: PolicyConfig::Aggressive { watermark: 1.0 - 0.1 * f64::from(watermark) },
-                ..SchedulerConfig::default()
+                mode,
+                max_wait_tokens,
+                policy,
+                order,
+                eviction,
+                seed: pages.into(),
+                debug_checks: true,
             }
         },
     )
@@ -144,17 +183,23 @@ proptest! {
 fn the_interleavings_get_everywhere() {
     let mut runner = TestRunner::deterministic();
     let strategy = (config(), prop::collection::vec(operation(true), 0..120));
-    let (mut preemptions, mut hits, mut stops, mut failures, mut aborts, mut full) = (0, 0, 0, 0, 0, 0);
-    for _ in 0..300 {
+    let mut sums = [0; 10];
+    for _ in 0..600 {
         let (config, operations) = strategy.new_tree(&mut runner).expect("nothing is filtered").current();
         let totals = run(config, operations, 2).scheduler.stats().totals;
-        preemptions += totals.preemptions;
-        hits += totals.prefix_hits;
-        stops += totals.finished_stop;
-        failures += totals.finished_failed;
-        aborts += totals.aborted;
-        full += totals.refused_queue_full;
+        let counts = [
+            totals.preemptions,
+            totals.prefix_hits,
+            totals.finished_stop,
+            totals.finished_failed,
+            totals.aborted,
+            totals.refused_queue_full,
+            totals.bypasses,
+            totals.deferred,
+            totals.forks,
+            totals.copies,
+        ];
+        sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
-    let reached = [preemptions, hits, stops, failures, aborts, full];
-    assert!(reached.iter().all(|count| *count >= 100), "in 300 runs: {reached:?}");
+    assert!(sums.iter().all(|sum| *sum >= 50), "in 600 runs: {sums:?}");
 }

@@ -214,7 +214,7 @@ fn a_preempted_request_comes_before_those_that_wait() {
     let mut driver = Driver::new(pages);
     driver.add(request(vec![0; 5], 10));
     let second = driver.add(request(vec![1; 5], 10)).expect("room");
-    let third = driver.add(request(vec![1; 1], 1)).expect("room");
+    let third = driver.add(request(vec![1; 11], 1)).expect("room");
     step_until(&mut driver, |driver| driver.scheduler.stats().totals.preemptions > 0);
     assert_eq!(driver.requests[&third].attachments, 0, "the third waits");
     step_until(&mut driver, |driver| driver.requests[&third].attachments > 0);

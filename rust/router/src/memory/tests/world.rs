@@ -93,6 +93,7 @@ pub struct World {
     waiting: Vec<Request>,
     running: Vec<Request>,
     next_salt: u128,
+    prefix_cache: bool,
     look: Look,
 }
 
@@ -101,7 +102,16 @@ impl World {
         let kv = vec![0; (config.pages * config.page_size) as usize];
         let page_size = config.page_size as usize;
         let (waiting, running) = (Vec::new(), Vec::new());
-        Self { memory: Memory::new(config), page_size, kv, waiting, running, next_salt: 100, look }
+        Self {
+            memory: Memory::new(config),
+            page_size,
+            kv,
+            waiting,
+            running,
+            next_salt: 100,
+            prefix_cache: config.prefix_cache,
+            look,
+        }
     }
 
     /// What the positions of these tokens have to hold.
@@ -125,12 +135,11 @@ impl World {
     fn apply(&mut self, operation: Operation) {
         match operation {
             Operation::Add { mut salt, tokens } => {
-                let mut found = self.memory.find(salt, &tokens, tokens.len() - 1);
-                if found.is_none() {
+                if !self.prefix_cache {
                     salt = self.next_salt;
                     self.next_salt += 1;
-                    found = Some(self.memory.find_group(salt, &tokens, tokens.len() - 1));
                 }
+                let found = Some(self.memory.find(salt, &tokens, tokens.len() - 1));
                 self.waiting.push(Request { salt, tokens, found, computed: 0, holding: Holding::default() });
             }
             Operation::Start { which } if !self.waiting.is_empty() => {
@@ -159,7 +168,7 @@ impl World {
         let found = request.found.as_mut().expect("it was looked up");
         self.memory.refresh(found, request.salt, tokens, tokens.len() - 1);
         let found = *found;
-        self.same(found, self.memory.find_group(request.salt, tokens, tokens.len() - 1), "as good as a new match");
+        self.same(found, self.memory.find(request.salt, tokens, tokens.len() - 1), "as good as a new match");
         let (available, held) = (self.memory.available(Some(&found)), self.memory.held());
         let pages = tokens.len().div_ceil(self.page_size);
         if pages - found.pages > available {
@@ -211,13 +220,13 @@ impl World {
     fn fork(&mut self, which: usize, own: usize) {
         let leader = &self.running[which];
         let tokens = leader.tokens.clone();
-        let found = self.memory.find_group(leader.salt, &tokens, tokens.len() - 1);
+        let found = self.memory.find(leader.salt, &tokens, tokens.len() - 1);
         if found.pages == 0 || own > self.memory.available(Some(&found)) {
             return;
         }
         let mut holding = self.memory.hold(leader.salt, None, own);
         let salt = leader.salt;
-        let found = self.memory.find_group(salt, &tokens, tokens.len() - 1);
+        let found = self.memory.find(salt, &tokens, tokens.len() - 1);
         let (held, unlocked) = (self.memory.held(), self.memory.available(None) - self.memory.available(Some(&found)));
         self.memory.join(&mut holding, salt, &found);
         self.same(self.memory.held(), held + unlocked, "what nobody held is held now");
