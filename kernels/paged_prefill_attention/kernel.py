@@ -129,7 +129,7 @@ def tile(head_dim: int, wide: bool) -> tuple[int, int, int]:
         return (32, 32, 4) if head_dim <= 128 else (16, 16, 4)
     if head_dim <= 64:
         return 128, 64, 4
-    return (128, 64, 8) if head_dim <= 128 else (64, 32, 8)
+    return (64, 64, 4) if head_dim <= 128 else (64, 32, 8)
 
 
 def paged_prefill_attention_triton(
