@@ -50,7 +50,7 @@ impl PrefixCache {
                 assert!(node.locks > 0 || node.children > 0, "an unused root is removed");
                 continue;
             }
-            assert!(!node.pages.is_empty(), "{id:?} has pages");
+            assert!((1..=self.node_pages).contains(&node.pages.len()), "{id:?} has pages, but not too many");
             if node.locks == 0 {
                 evictable_pages += node.pages.len();
                 if node.children == 0 {

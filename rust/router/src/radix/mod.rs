@@ -36,10 +36,15 @@ pub(crate) use matching::Match;
 pub use policy::EvictionPolicy;
 use policy::{Eviction, Rank};
 
+/// Tokens of a node at most, so that cutting one in two never copies much. A longer path is several nodes.
+const NODE_TOKENS: usize = 8192;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PrefixCache {
     page_size: usize,
+    /// Pages of a node at most.
+    node_pages: usize,
     arena: Arena,
     index: ChildIndex,
     policy: Box<dyn Eviction>,
@@ -65,6 +70,7 @@ impl PrefixCache {
     pub fn new(page_size: u32, capacity: usize, policy: EvictionPolicy, seed: u64) -> Self {
         Self {
             page_size: page_size as usize,
+            node_pages: (NODE_TOKENS / page_size as usize).max(1),
             arena: Arena::default(),
             index: ChildIndex::new(capacity, seed),
             policy: policy.build(page_size as usize),

@@ -49,29 +49,54 @@ impl PrefixCache {
     }
 
     /// The tree takes `pages` below `at`, which the publisher holds and which has no child that begins like them.
-    fn append(&mut self, at: NodeId, tokens: &[u32], pages: &[PageId]) -> NodeId {
+    fn append(&mut self, mut at: NodeId, mut tokens: &[u32], mut pages: &[PageId]) -> NodeId {
         self.generation += 1;
         self.pages += pages.len();
-        let node = &mut self.arena[at];
-        // Nobody else ends here, so the node can grow: the output of a request is one node, not one a page.
-        let alone = node.parent.is_some() && node.children == 0 && node.locks == 1;
-        if alone && self.policy.will_be_alike(&node.usage, &Usage::default()) {
-            if std::mem::take(&mut node.was_cut) {
-                // Matches from before the cut may be as long as what it is now, but of other tokens.
-                node.version = self.generation;
+        while !pages.is_empty() {
+            let room = self.room_to_grow(at);
+            let count = pages.len().min(if room > 0 { room } else { self.node_pages });
+            let (now_tokens, later_tokens) = tokens.split_at(count * self.page_size);
+            let (now_pages, later_pages) = pages.split_at(count);
+            if room > 0 {
+                self.grow(at, now_tokens, now_pages);
+            } else {
+                at = self.add_child(at, now_tokens, now_pages);
             }
-            node.tokens.extend_from_slice(tokens);
-            node.pages.extend_from_slice(pages);
-            return at;
+            (tokens, pages) = (later_tokens, later_pages);
         }
+        at
+    }
+
+    /// Pages that a node can take at its end. If nobody else ends there, it grows: the output of a request is one node,
+    /// not one a page.
+    fn room_to_grow(&self, id: NodeId) -> usize {
+        let node = &self.arena[id];
+        let alone = node.parent.is_some() && node.children == 0 && node.locks == 1;
+        let alike = alone && self.policy.will_be_alike(&node.usage, &Usage::default());
+        if alike { self.node_pages - node.pages.len() } else { 0 }
+    }
+
+    fn grow(&mut self, id: NodeId, tokens: &[u32], pages: &[PageId]) {
+        let node = &mut self.arena[id];
+        if std::mem::take(&mut node.was_cut) {
+            // Matches from before the cut may be as long as what it is now, but of other tokens.
+            node.version = self.generation;
+        }
+        node.tokens.extend_from_slice(tokens);
+        node.pages.extend_from_slice(pages);
+    }
+
+    fn add_child(&mut self, parent: NodeId, tokens: &[u32], pages: &[PageId]) -> NodeId {
+        let node = &mut self.arena[parent];
         node.children += 1;
+        let depth = node.end() as u32;
         let child = self.arena.insert(Node {
-            parent: Some(at),
+            parent: Some(parent),
             next: None,
             hash: self.hash(&tokens[..self.page_size]),
             tokens: tokens.to_vec(),
             pages: pages.to_vec(),
-            depth: self.arena[at].end() as u32,
+            depth,
             children: 0,
             locks: 1,
             was_cut: false,

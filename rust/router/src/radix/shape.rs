@@ -40,11 +40,12 @@ impl PrefixCache {
     }
 
     /// Whether a node and a child of it are told apart by nothing: no other child follows, no lock ends in between,
-    /// and they will be evicted as if they were one.
+    /// they will be evicted as if they were one, and one node has room for both.
     pub(super) fn are_one(&self, upper: NodeId, lower: NodeId) -> bool {
         let (a, b) = (&self.arena[upper], &self.arena[lower]);
         let alike = a.usage == b.usage || (a.locks > 0 && self.policy.will_be_alike(&a.usage, &b.usage));
-        a.parent.is_some() && a.children == 1 && a.locks == b.locks && alike
+        let fits = a.pages.len() + b.pages.len() <= self.node_pages;
+        a.parent.is_some() && a.children == 1 && a.locks == b.locks && alike && fits
     }
 
     /// Joins a node and its only child. The child's name stays, since locks may end there.

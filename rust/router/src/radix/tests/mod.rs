@@ -190,10 +190,12 @@ proptest! {
         page_size in prop_oneof![4 => 1u32..4, 1 => prop::sample::select(vec![5, 16, 64, 256])],
         policy in policy(),
         capacity in 1usize..64,
+        node_pages in prop_oneof![1usize..5, Just(1000)],
         same_hash in prop::bool::weighted(0.1),
         operations in prop::collection::vec(operation(), 0..80),
     ) {
         let mut harness = Harness::new(page_size, policy, capacity);
+        harness.tree.node_pages = node_pages;
         harness.tree.fault = same_hash.then_some(Fault::SameHash);
         for operation in operations {
             harness.apply(operation);

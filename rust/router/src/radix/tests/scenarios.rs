@@ -46,6 +46,21 @@ fn a_growing_output_stays_one_node() {
 }
 
 #[test]
+fn a_long_path_is_several_nodes() {
+    for policy in EvictionPolicy::ALL {
+        let mut tree = PrefixCache::new(16, 4096, policy, 0);
+        let tokens: Vec<u32> = (0..20_000).collect();
+        let node = hold(&mut tree, &tokens, 0);
+        assert_eq!(nodes(&tree), 3);
+        assert_eq!(tree.find(0, &tokens, usize::MAX).pages, 1250);
+        tree.check_invariants(&[node]);
+        tree.unlock(node);
+        assert_eq!(nodes(&tree), 3, "they are not joined again");
+        assert_eq!(evict(&mut tree, 1250), (0..1250).rev().collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn salts_do_not_share() {
     let mut tree = tree(2);
     let (node, _) = tree.lock(1, &tree.find(1, &[], 0), 0);
