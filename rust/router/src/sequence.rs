@@ -21,7 +21,6 @@ pub(crate) struct Sequence {
     pub wants_history: bool,
     pub prompt_logprobs: bool,
     pub priority: i32,
-    #[allow(dead_code, reason = "the order is about to read it")]
     pub deadline: Option<u64>,
     pub tenant: u64,
     pub class: u64,

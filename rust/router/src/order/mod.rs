@@ -1,34 +1,245 @@
 //! Order: which of the requests that wait is asked first.
+//!
+//! The precedence, and the reason for each key, is in docs/scheduling.md. In short: aged priority; preempted requests;
+//! the tenant whose turn it is; the second of the deadline; the prefix group; the arrival.
 
-/// Who goes before whom. Times are in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OrderConfig {
-    /// A request that has waited for so long counts as one priority better, again and again, up to the best priority
-    /// that any waiting request was given.
-    pub priority_age_ns: u64,
-    /// Tokens that each tenant gets in one round of the deficit round robin.
-    pub tenant_quantum: u32,
-    /// Time to the first token that requests without a deadline of their own should see. 0: none.
-    pub ttft_target_ns: u64,
-    /// Refuse a request that can no longer make its deadline, instead of serving it late.
-    pub refuse_late: bool,
-    /// Requests that may overtake one that does not fit, before all behind it wait.
-    pub bypass_limit: u32,
-    /// Tokens of an uncached prefix that two requests must share for the second to wait for the first's pages. 0: it
-    /// never waits.
-    pub group_tokens: u32,
+mod accounts;
+mod ageing;
+mod config;
+mod deadline;
+mod level;
+mod round;
+#[cfg(test)]
+mod tests;
+mod ticket;
+
+use std::collections::BTreeMap;
+
+pub use config::OrderConfig;
+pub(crate) use ticket::Ticket;
+
+use self::accounts::Accounts;
+use self::ageing::Ageing;
+use self::deadline::{Deadline, Deadlines};
+use self::level::Level;
+use self::round::Round;
+use self::ticket::{Entry, Place};
+
+/// The order of all that wait. Every operation takes logarithmic time, and a round is bounded.
+#[derive(Debug)]
+pub(crate) struct Order {
+    config: OrderConfig,
+    entries: BTreeMap<u64, Entry>,
+    levels: BTreeMap<i32, Level>,
+    ageing: Ageing,
+    accounts: Accounts,
+    deadlines: Deadlines,
+    round: Round,
 }
 
-impl Default for OrderConfig {
-    fn default() -> Self {
+impl Order {
+    /// Requests that are offered and do not fit, before a round is over.
+    pub const MAX_REFUSED: usize = 16;
+    /// Requests that are offered and deferred, before a round is over.
+    pub const MAX_DEFERRED: usize = 32;
+    /// Ages, and deadlines, looked at in one round.
+    pub const MAX_LOOKS: usize = 64;
+
+    pub fn new(config: &OrderConfig) -> Self {
         Self {
-            priority_age_ns: 5_000_000_000,
-            tenant_quantum: 2048,
-            ttft_target_ns: 0,
-            refuse_late: false,
-            bypass_limit: 64,
-            group_tokens: 256,
+            config: *config,
+            entries: BTreeMap::new(),
+            levels: BTreeMap::new(),
+            ageing: Ageing::new(config.priority_age_ns),
+            accounts: Accounts::new(config.tenant_quantum),
+            deadlines: Deadlines::default(),
+            round: Round::default(),
+        }
+    }
+
+    pub fn insert(&mut self, ticket: Ticket) {
+        let deadline = self.deadlines.enter(&ticket, &self.config);
+        let look_ns = self.ageing.enter(ticket.arrival, ticket.priority, ticket.added_ns);
+        self.accounts.enter(ticket.tenant);
+        let level = ticket.priority;
+        let place = self.file(&ticket, level, deadline);
+        let entry = Entry { ticket, level, place, deadline, look_ns, passed: 0 };
+        let replaced = self.entries.insert(ticket.arrival, entry);
+        assert!(replaced.is_none(), "arrivals are counted");
+    }
+
+    /// Takes a request out, wherever it is. False if it isn't there.
+    pub fn remove(&mut self, arrival: u64) -> bool {
+        let Some(entry) = self.entries.remove(&arrival) else { return false };
+        let ticket = &entry.ticket;
+        self.unfile(ticket, entry.level, entry.place);
+        self.deadlines.leave(arrival, &entry.deadline);
+        self.ageing.leave(arrival, ticket.priority, entry.look_ns);
+        self.accounts.leave(ticket.tenant);
+        self.round.refused.retain(|refused| *refused != arrival);
+        self.round.offered = self.round.offered.filter(|offer| offer.arrival != arrival);
+        true
+    }
+
+    /// Starts a round: ages and deadlines as of `now`.
+    pub fn begin_round(&mut self, now: u64) {
+        self.round.reset();
+        for _ in 0..Self::MAX_LOOKS {
+            let Some(arrival) = self.ageing.due(now) else { break };
+            self.look_at_age(arrival, now);
+        }
+        if !self.config.refuse_late {
+            for _ in 0..Self::MAX_LOOKS {
+                let Some(arrival) = self.next_late(now) else { break };
+                self.miss(arrival);
+            }
+        }
+    }
+
+    /// The next request in order. None if all were offered, or if no more may be.
+    pub fn next(&mut self) -> Option<u64> {
+        self.settle_offer();
+        if self.round.over {
+            return None;
+        }
+        let mut levels = self.levels.range_mut(self.round.level()..);
+        let offer = levels.find_map(|(number, level)| self.round.next_on(*number, level, &self.accounts));
+        self.round.offered = offer;
+        offer.map(|offer| offer.arrival)
+    }
+
+    /// What was offered last, and is still there, is passed over.
+    fn settle_offer(&mut self) {
+        let Some(offer) = self.round.offered.take() else { return };
+        self.pass(offer);
+        self.round.refused.push(offer.arrival);
+        let barrier = self.entries[&offer.arrival].passed >= self.config.bypass_limit;
+        self.round.over |= barrier || self.round.refused.len() >= Self::MAX_REFUSED;
+    }
+
+    fn pass(&mut self, offer: round::Offer) {
+        let entry = &self.entries[&offer.arrival];
+        let level = self.levels.get(&entry.level).expect("an entry's level is there");
+        self.round.pass(offer, entry.ticket.tokens.into(), level, &mut self.accounts);
+    }
+
+    /// The request that was offered last waits for something that is about to come: those behind it do not pass it.
+    pub fn defer(&mut self, arrival: u64) {
+        let Some(offer) = self.round.offered.take_if(|offer| offer.arrival == arrival) else { return };
+        self.pass(offer);
+        self.round.deferred += 1;
+        self.round.over |= self.round.deferred >= Self::MAX_DEFERRED;
+    }
+
+    /// A request is admitted, with so many prompt tokens to compute: its tenant pays, unless it was preempted. Those
+    /// that were passed over for it in this round remember that.
+    pub fn take(&mut self, arrival: u64, tokens: u64) {
+        let entry = self.entries.get(&arrival).expect("a candidate is in the order");
+        let tenant = entry.ticket.tenant;
+        if !entry.ticket.resumes {
+            let turn = self.levels[&entry.level].turn(tenant, &self.accounts).expect("it has a place there");
+            self.accounts.pay(tenant, turn, tokens);
+            self.round.note_taken(tenant, tokens, &mut self.accounts);
+        }
+        self.remove(arrival);
+        for passed in &self.round.refused {
+            let entry = self.entries.get_mut(passed).expect("what leaves the order leaves the round");
+            entry.passed += 1;
+            self.round.over |= entry.passed >= self.config.bypass_limit;
+        }
+    }
+
+    /// Tokens that running requests of a tenant generated.
+    pub fn charge(&mut self, tenant: u64, tokens: u64) {
+        self.accounts.charge(tenant, tokens);
+    }
+
+    /// Takes out the next request that can no longer make its deadline, if such are to be refused. A prompt token
+    /// takes `ns_per_token` to compute.
+    pub fn take_late(&mut self, now: u64, ns_per_token: u64) -> Option<u64> {
+        self.deadlines.ns_per_token = ns_per_token;
+        if !self.config.refuse_late {
+            return None;
+        }
+        let late = self.next_late(now)?;
+        self.remove(late);
+        Some(late)
+    }
+
+    /// The first that can no longer make its deadline.
+    fn next_late(&mut self, now: u64) -> Option<u64> {
+        for _ in 0..Self::MAX_LOOKS {
+            let arrival = self.deadlines.due(now)?;
+            let entry = self.entries.get_mut(&arrival).expect("what is watched waits");
+            if self.deadlines.look(arrival, &mut entry.deadline, now) {
+                return Some(arrival);
+            }
+        }
+        None
+    }
+
+    fn miss(&mut self, arrival: u64) {
+        let entry = self.entries.get_mut(&arrival).expect("what is watched waits");
+        self.deadlines.leave(arrival, &entry.deadline);
+        entry.deadline.miss();
+        let (ticket, level, place, deadline) = (entry.ticket, entry.level, entry.place, entry.deadline);
+        if deadline.due_s() != place.due_s {
+            // The new place first, so that the tenant stays on the level and keeps its turn.
+            let moved = self.file(&ticket, level, deadline);
+            self.unfile(&ticket, level, place);
+            self.entries.get_mut(&arrival).expect("just seen").place = moved;
+        }
+    }
+
+    fn look_at_age(&mut self, arrival: u64, now: u64) {
+        let entry = self.entries.get_mut(&arrival).expect("what ages waits");
+        let (ticket, old, place, deadline) = (entry.ticket, entry.level, entry.place, entry.deadline);
+        let level;
+        (level, entry.look_ns) = self.ageing.look(&ticket, old, entry.look_ns, now);
+        if level != old {
+            self.unfile(&ticket, old, place);
+            let place = self.file(&ticket, level, deadline);
+            let entry = self.entries.get_mut(&arrival).expect("just seen");
+            (entry.level, entry.place) = (level, place);
+        }
+    }
+
+    fn file(&mut self, ticket: &Ticket, number: i32, deadline: Deadline) -> Place {
+        let level = self.levels.entry(number).or_default();
+        let place = level.insert(ticket, deadline.due_s(), &mut self.accounts);
+        self.round.note_change(number, Some(level), ticket.tenant);
+        place
+    }
+
+    fn unfile(&mut self, ticket: &Ticket, number: i32, place: Place) {
+        let level = self.levels.get_mut(&number).expect("an entry's level is there");
+        level.remove(ticket, place);
+        if level.is_empty() {
+            self.levels.remove(&number);
+        }
+        self.round.note_change(number, self.levels.get(&number), ticket.tenant);
+    }
+
+    /// All that wait, oldest first.
+    pub fn arrivals(&self) -> impl Iterator<Item = u64> {
+        self.entries.keys().copied()
+    }
+
+    /// Checks everything against everything.
+    ///
+    /// # Panics
+    /// If anything is wrong.
+    pub fn check_invariants(&self) {
+        assert_eq!(self.ageing.len(), self.entries.len(), "all that wait age");
+        self.accounts.check_invariants(self.entries.values().map(|entry| entry.ticket.tenant));
+        self.levels.values().for_each(|level| level.check_invariants(&self.accounts));
+        let filed: usize = self.levels.values().map(Level::len).sum();
+        assert_eq!(filed, self.entries.len(), "all that wait are filed");
+        for (arrival, entry) in &self.entries {
+            assert_eq!(*arrival, entry.ticket.arrival, "keys of the order");
+            assert!(self.levels[&entry.level].contains(&entry.ticket, entry.place), "place of {arrival}");
+            assert!(entry.level <= entry.ticket.priority, "nobody ages backwards");
+            assert_eq!(self.deadlines.contains(*arrival, &entry.deadline), entry.deadline.is_watched(), "{arrival}");
         }
     }
 }

@@ -1,29 +1,29 @@
 //! The queue: requests that wait for a slot and pages.
 
 mod drain;
+mod group;
 
 use std::collections::BTreeMap;
 
 use self::drain::DrainRate;
+use self::group::Grouping;
 use crate::config::SchedulerConfig;
 use crate::error::{Error, Result};
+use crate::order::Order;
 use crate::sequence::Sequence;
 
-/// First come, first served, with bounds on what may wait.
-///
-/// Ordered by arrival. A preempted request therefore goes before all that came after it, to the head, without any
-/// bookkeeping, and is found there by its arrival.
+/// The requests that wait, in their [`Order`], with bounds on what may wait.
 #[derive(Debug)]
 pub(crate) struct Queue {
     waiting: BTreeMap<u64, Sequence>,
     /// Siblings included.
     requests: usize,
+    order: Order,
+    grouping: Grouping,
     prompt_tokens: u64,
     max_requests: usize,
     max_tokens: u64,
     drain: DrainRate,
-    /// The latest candidate of the round.
-    offered: Option<u64>,
 }
 
 impl Queue {
@@ -31,11 +31,12 @@ impl Queue {
         Self {
             waiting: BTreeMap::new(),
             requests: 0,
+            order: Order::new(&config.order),
+            grouping: Grouping::new(config.page_size, config.order.group_tokens),
             prompt_tokens: 0,
             max_requests: config.queue_requests,
             max_tokens: config.queue_tokens,
             drain: DrainRate::default(),
-            offered: None,
         }
     }
 
@@ -69,6 +70,7 @@ impl Queue {
     pub fn push(&mut self, sequence: Sequence) {
         self.requests += sequence.members();
         self.prompt_tokens += sequence.prompt_len as u64;
+        self.order.insert(self.grouping.ticket(&sequence));
         let replaced = self.waiting.insert(sequence.arrival, sequence);
         assert!(replaced.is_none(), "arrivals are counted");
     }
@@ -83,45 +85,60 @@ impl Queue {
 
     pub fn remove(&mut self, arrival: u64) -> Option<Sequence> {
         let sequence = self.waiting.remove(&arrival)?;
-        self.requests -= sequence.members();
-        self.prompt_tokens -= sequence.prompt_len as u64;
+        self.order.remove(arrival);
+        self.forget(&sequence);
         Some(sequence)
     }
 
+    fn forget(&mut self, sequence: &Sequence) {
+        self.requests -= sequence.members();
+        self.prompt_tokens -= sequence.prompt_len as u64;
+    }
+
     /// Starts a round: who goes before whom, as of `now`.
-    pub fn begin_round(&mut self, _now: u64) {
-        self.offered = None;
+    pub fn begin_round(&mut self, now: u64) {
+        self.order.begin_round(now);
     }
 
     /// The next request in order, each at most once a round. None if there is no further one, or if those that
     /// were passed over may not be passed again. One that the caller doesn't take is passed over.
     pub fn next_candidate(&mut self) -> Option<u64> {
-        let first = self.offered.map_or(0, |offered| offered + 1);
-        let arrival = *self.waiting.range(first..).next()?.0;
-        self.offered = Some(arrival);
-        Some(arrival)
+        self.order.next()
     }
 
     /// The candidate waits for something that is about to come, such as the pages of another's prefix. It stays in
     /// the queue, and those behind it do not count as passing it.
-    #[allow(clippy::unused_self, reason = "the order is about to need it")]
-    pub fn defer(&mut self, _arrival: u64) {}
+    pub fn defer(&mut self, arrival: u64) {
+        self.order.defer(arrival);
+    }
 
     /// The candidate is admitted: it leaves the queue. The caller has brought `found` up to date: what is left to
     /// compute is charged to the tenant.
     pub fn take(&mut self, arrival: u64) -> Sequence {
-        self.remove(arrival).expect("a candidate is in the queue")
+        let sequence = self.waiting.remove(&arrival).expect("a candidate is in the queue");
+        self.forget(&sequence);
+        let computed = sequence.tokens.len() - self.grouping.cached(&sequence);
+        self.order.take(arrival, computed as u64);
+        sequence
     }
 
     /// Tokens that a tenant's running requests generated.
-    #[allow(clippy::unused_self, reason = "the order is about to need it")]
-    pub fn charge(&mut self, _tenant: u64, _tokens: u64) {}
+    pub fn charge(&mut self, tenant: u64, tokens: u64) {
+        self.order.charge(tenant, tokens);
+    }
 
-    /// Takes out those that can no longer make their deadline, if the operator asked for that. A prompt token takes
-    /// `ns_per_prompt_token` to compute; 0 if that isn't known yet.
-    #[allow(clippy::unused_self, reason = "the order is about to need it")]
-    pub fn take_late(&mut self, _now: u64, _ns_per_prompt_token: u64) -> Vec<Sequence> {
-        Vec::new()
+    /// Takes out those that can no longer make their deadline, if the operator asked for that; to be called before a
+    /// round. A prompt token takes `ns_per_prompt_token` to compute; 0 if that isn't known yet.
+    pub fn take_late(&mut self, now: u64, ns_per_prompt_token: u64) -> Vec<Sequence> {
+        let mut late = Vec::new();
+        while late.len() < Order::MAX_LOOKS
+            && let Some(arrival) = self.order.take_late(now, ns_per_prompt_token)
+        {
+            let sequence = self.waiting.remove(&arrival).expect("what is in the order waits");
+            self.forget(&sequence);
+            late.push(sequence);
+        }
+        late
     }
 
     /// Estimate of when a request that is refused now should be sent again, in seconds.
@@ -142,6 +159,8 @@ impl Queue {
         let tokens: u64 = self.iter().map(|sequence| sequence.prompt_len as u64).sum();
         assert_eq!(self.prompt_tokens, tokens, "prompt tokens of the queue");
         assert_eq!(self.requests, self.iter().map(Sequence::members).sum(), "requests of the queue");
+        self.order.check_invariants();
+        assert!(self.order.arrivals().eq(self.waiting.keys().copied()), "what waits is in the order");
         assert!(self.waiting.iter().all(|(arrival, sequence)| *arrival == sequence.arrival), "keys of the queue");
     }
 }
@@ -171,7 +190,9 @@ mod tests {
         queue.push(sequence(6, 1));
         assert!(queue.check_room(1, 0, 0).is_err(), "two requests are the bound");
         assert_eq!(queue.check_room(1, 1, 0), Ok(()), "and one for a free slot");
-        queue.push(sequence(2, 100));
+        let mut preempted = sequence(2, 100);
+        preempted.admission = Some(crate::request::Admission { cached_tokens: 0, queue_ns: 0 });
+        queue.push(preempted);
         queue.check_invariants();
         queue.begin_round(0);
         let head = queue.next_candidate().expect("three wait");
