@@ -1,0 +1,148 @@
+//! How long a step takes.
+//!
+//! A cost model is a JSON object, written by hand or by `lightllm-rs profile`, which measures a backend:
+//!
+//! ```json
+//! {"version": 1, "kind": "constant", "source": {"what": "a mock backend"}, "ms": 20.0}
+//! ```
+//!
+//! - `version`: 1.
+//! - `source`: anything; where the figures are from. It is kept and not looked at.
+//! - `kind`: one of `constant`, `fitted`, `table`, `roofline`; the fields of each are those of [`Constant`],
+//!   [`Fitted`], [`Table`] and [`Roofline`].
+//!
+//! All times are in milliseconds. A step without rows (which only tells the backend of slots that are free) takes none.
+
+mod fitted;
+mod roofline;
+mod shape;
+mod table;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use fitted::Fitted;
+pub use roofline::{Gpu, ModelShape, Roofline};
+pub use shape::StepShape;
+pub use table::Table;
+
+use crate::error::{Error, Result};
+
+/// Longest step that is believed: a day.
+const LONGEST_MS: f64 = 86_400_000.0;
+
+/// The version of the format.
+const VERSION: u32 = 1;
+
+/// A cost model with where it is from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CostModel {
+    /// Version of the format: 1.
+    pub version: u32,
+    /// Where the figures are from: free for whoever wrote them.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub source: serde_json::Value,
+    /// The model itself.
+    #[serde(flatten)]
+    pub kind: CostKind,
+}
+
+/// The kinds of models.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum CostKind {
+    /// Every step takes the same time.
+    Constant(Constant),
+    /// A linear function of what is in the step.
+    Fitted(Fitted),
+    /// Measured points, and what is between them.
+    Table(Table),
+    /// Arithmetic and memory traffic over what a GPU can do.
+    Roofline(Roofline),
+}
+
+/// Every step takes the same time, as a mock backend's does.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Constant {
+    /// Milliseconds of a step.
+    pub ms: f64,
+}
+
+impl CostModel {
+    /// Every step takes so many milliseconds.
+    pub fn constant(ms: f64) -> Self {
+        Self { version: VERSION, source: serde_json::Value::Null, kind: CostKind::Constant(Constant { ms }) }
+    }
+
+    /// Reads a model from a file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| Error::file(&name, error))?;
+        let model: Self = serde_json::from_str(&text).map_err(|error| Error::Line {
+            path: name.clone(),
+            line: error.line() as u64,
+            reason: format!("not a cost model: {error}"),
+        })?;
+        model.validate().map_err(|error| Error::file(name, error))?;
+        Ok(model)
+    }
+
+    /// Checks every number.
+    pub fn validate(&self) -> Result<()> {
+        if self.version != VERSION {
+            let reason = format!("is {}: this program reads version {VERSION}", self.version);
+            return Err(Error::setting("cost.version", reason));
+        }
+        match &self.kind {
+            CostKind::Constant(constant) => not_negative("cost.ms", constant.ms),
+            CostKind::Fitted(fitted) => fitted.validate(),
+            CostKind::Table(table) => table.validate(),
+            CostKind::Roofline(roofline) => roofline.validate(),
+        }
+    }
+
+    /// The model made ready for many calls.
+    pub(crate) fn prepare(&self) -> Result<Prepared> {
+        self.validate()?;
+        Ok(match &self.kind {
+            CostKind::Constant(constant) => Prepared::Constant(constant.ms),
+            CostKind::Fitted(fitted) => Prepared::Fitted(*fitted),
+            CostKind::Table(table) => Prepared::Table(table.filled()),
+            CostKind::Roofline(roofline) => Prepared::Roofline(roofline.clone()),
+        })
+    }
+}
+
+/// A model whose numbers were checked.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    Constant(f64),
+    Fitted(Fitted),
+    Table(table::Filled),
+    Roofline(Roofline),
+}
+
+impl Prepared {
+    /// Nanoseconds of a step.
+    pub fn step_ns(&self, shape: &StepShape) -> u64 {
+        if shape.prefill_tokens + shape.decode_rows == 0 {
+            return 0;
+        }
+        let ms = match self {
+            Self::Constant(ms) => *ms,
+            Self::Fitted(fitted) => fitted.ms(shape),
+            Self::Table(table) => table.ms(shape),
+            Self::Roofline(roofline) => roofline.ms(shape),
+        };
+        (ms.clamp(0.0, LONGEST_MS) * 1e6).round() as u64
+    }
+}
+
+/// Checks a number that may not be below 0.
+fn not_negative(setting: &str, value: f64) -> Result<()> {
+    if value.is_finite() && (0.0..=LONGEST_MS).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::setting(setting, format!("is {value}: it must be from 0 to {LONGEST_MS}")))
+}

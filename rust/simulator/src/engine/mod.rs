@@ -1,0 +1,246 @@
+//! The loop of a router, with a clock that jumps.
+//!
+//! As in service: a plan leaves whenever fewer than two are without a result and the scheduler has something to plan,
+//! be it that a result came or a request; the backend carries out one plan after the other. Of what happens at the
+//! same time results come before requests, and all of it before the next plan is made.
+
+mod backend;
+mod live;
+
+use std::ops::ControlFlow;
+
+use lightllm_router::{Error as Refusal, Output, Request, RequestId, Scheduler, StepPlan};
+
+use crate::cost::Prepared;
+use crate::error::{Error, Result};
+use crate::metrics::{Meter, RequestCsv, State};
+use crate::report::Report;
+use crate::setup::Setup;
+use crate::workload::{self, END, Traffic, output_token};
+use backend::Backend;
+use live::{Live, LiveSet};
+
+const SECOND: u64 = 1_000_000_000;
+/// Events between two reports of progress.
+const EVENTS: u64 = 4096;
+
+/// How far a simulation is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Index of the setup in a sweep.
+    pub index: usize,
+    /// Part of the workload that has arrived, from 0 to 1.
+    pub done: f64,
+    /// Requests that have arrived.
+    pub requests: u64,
+    /// Time on the virtual clock.
+    pub simulated_seconds: f64,
+    /// Requests that run.
+    pub running: usize,
+    /// Requests that wait.
+    pub queued: usize,
+    /// This is the last report of this setup.
+    pub finished: bool,
+}
+
+/// Simulates one setup. `progress` is told every few thousand events and at the end, and can stop it.
+pub fn run(setup: &Setup, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<Report> {
+    let mut ignore = |_: u64, _: &StepPlan| ();
+    let mut engine = Engine::new(setup, &mut ignore)?;
+    engine.run(progress)?;
+    engine.report(setup)
+}
+
+/// Hears every plan when it is made.
+pub(crate) type PlanListener<'a> = dyn FnMut(u64, &StepPlan) + 'a;
+
+/// See the module.
+pub(crate) struct Engine<'a> {
+    scheduler: Scheduler,
+    traffic: Traffic,
+    cost: Prepared,
+    backend: Backend,
+    live: LiveSet,
+    meter: Meter,
+    listener: &'a mut PlanListener<'a>,
+    now: u64,
+    arrived: u64,
+}
+
+impl<'a> Engine<'a> {
+    pub fn new(setup: &Setup, listener: &'a mut PlanListener<'a>) -> Result<Self> {
+        setup.slo.validate()?;
+        let config = setup.config();
+        let scheduler = Scheduler::new(config).map_err(|error| Error::setting("scheduler", error.to_string()))?;
+        let traffic = workload::open(&setup.workload, setup.limits, setup.seed)?;
+        let cost = setup.cost.prepare()?;
+        let csv = setup.csv.as_deref().map(RequestCsv::create).transpose()?;
+        Ok(Self {
+            scheduler,
+            traffic,
+            cost,
+            backend: Backend::default(),
+            live: LiveSet::default(),
+            meter: Meter::new(setup.slo, csv, config.pages),
+            listener,
+            now: 0,
+            arrived: 0,
+        })
+    }
+
+    /// Runs until all that arrives has ended.
+    pub fn run(&mut self, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<()> {
+        let mut state = State::default();
+        for events in 1_u64.. {
+            let arrival = self.traffic.next_at()?;
+            let Some(next) = arrival.into_iter().chain(self.backend.next_end()).min() else { break };
+            let next = next.max(self.now);
+            self.meter.state(&state, self.now, next);
+            self.now = next;
+            while let Some(result) = self.backend.ended(self.now) {
+                let outputs = self.scheduler.update(result, self.now).expect("results are made from their plans");
+                for output in outputs {
+                    self.take(output)?;
+                }
+            }
+            while self.traffic.next_at()?.is_some_and(|at| at <= self.now) {
+                self.arrive()?;
+            }
+            self.send_plans()?;
+            state = State::of(&self.scheduler.stats());
+            if events.is_multiple_of(EVENTS) && progress(self.progress(&state, false)).is_break() {
+                return Err(Error::Stopped);
+            }
+        }
+        assert!(!self.scheduler.has_work(), "all that was added has ended, since nothing is left to happen");
+        assert!(self.live.is_empty(), "every request had its end");
+        if progress(self.progress(&state, true)).is_break() {
+            return Err(Error::Stopped);
+        }
+        Ok(())
+    }
+
+    fn progress(&self, state: &State, finished: bool) -> Progress {
+        Progress {
+            index: 0,
+            done: self.traffic.progress(self.now),
+            requests: self.arrived,
+            simulated_seconds: self.now as f64 / 1e9,
+            running: state.running as usize,
+            queued: state.queued as usize,
+            finished,
+        }
+    }
+
+    /// The report, after [`run`](Self::run).
+    pub fn report(self, setup: &Setup) -> Result<Report> {
+        let config = self.scheduler.config();
+        let report = self.meter.report(self.now, &self.scheduler.stats().totals, config.step_tokens)?;
+        let policy = config.policy.name().to_owned();
+        Ok(Report { name: setup.name.clone(), policy, seed: setup.seed, ..report })
+    }
+
+    /// Adds the next request of the workload.
+    fn arrive(&mut self) -> Result<()> {
+        let (number, trace) = self.traffic.take();
+        self.arrived += 1;
+        self.meter.arrived(u64::from(trace.n.max(1)));
+        let prompt = trace.prompt.tokens(number, trace.prefix, trace.prompt_tokens);
+        let context = self.scheduler.config().context;
+        let room = u64::from(context).saturating_sub(prompt.len() as u64).max(1) as u32;
+        let max_tokens = trace.max_tokens.map_or(trace.output_tokens, |max_tokens| max_tokens.min(room));
+        // A request that asks for exactly what it gets ends by length, others by the end token.
+        let ends_by_token = trace.max_tokens.is_some() && trace.output_tokens < max_tokens;
+        let live = Live {
+            number,
+            arrival_ns: self.now,
+            prompt_tokens: prompt.len() as u32,
+            output_tokens: trace.output_tokens,
+            token: output_token(&trace.prompt, number),
+            ends_by_token,
+            priority: trace.priority,
+            tenant: trace.tenant,
+            class: trace.class,
+            attached: 0,
+            served: None,
+        };
+        let ids: Vec<RequestId> = self.live.insert_all(&live, trace.n.max(1));
+        let request = Request {
+            end_ids: if ends_by_token { vec![END] } else { Vec::new() },
+            priority: trace.priority,
+            deadline: trace.deadline_ns.map(|deadline| self.now + deadline),
+            tenant: trace.tenant,
+            class: trace.class,
+            siblings: ids[1..].to_vec(),
+            expected_tokens: Some(trace.output_tokens.min(max_tokens)),
+            ..Request::new(ids[0], prompt, max_tokens)
+        };
+        if let Err(refusal) = self.scheduler.add(request, self.now) {
+            ids.into_iter().try_for_each(|id| self.refuse(id, &refusal))?;
+        }
+        Ok(())
+    }
+
+    /// A request is not served. Its client, if it waits for answers, asks for the next thing when it was told to.
+    fn refuse(&mut self, id: RequestId, refusal: &Refusal) -> Result<()> {
+        let (live, last_of_group) = self.live.remove(id);
+        if last_of_group {
+            let seconds = match refusal {
+                Refusal::QueueFull { retry_after_s, .. } | Refusal::DeadlineMissed { retry_after_s } => *retry_after_s,
+                _ => 1,
+            };
+            self.traffic.note_end(self.now + seconds * SECOND);
+        }
+        self.meter.refused(&live.ended(None), refusal)
+    }
+
+    fn send_plans(&mut self) -> Result<()> {
+        while self.scheduler.unanswered() < Scheduler::MAX_UNANSWERED && self.scheduler.has_work() {
+            let plan = self.scheduler.schedule(self.now);
+            for (id, refusal) in self.scheduler.take_refused() {
+                self.refuse(id, &refusal)?;
+            }
+            let Some(plan) = plan else { break };
+            (self.listener)(self.now, &plan);
+            let shape = crate::cost::StepShape::of(&plan);
+            let ns = self.cost.step_ns(&shape);
+            self.meter.step(&shape, ns);
+            for attach in &plan.attach {
+                self.live.get_mut(attach.request).attached += 1;
+            }
+            self.backend.start(&plan, &self.live, self.now, ns);
+        }
+        Ok(())
+    }
+
+    /// News of a request.
+    fn take(&mut self, output: Output) -> Result<()> {
+        let live = self.live.get_mut(output.request);
+        let served = live.served.get_or_insert_default();
+        if let Some(admission) = output.admission {
+            served.cached_tokens = admission.cached_tokens;
+            served.queue_ns = admission.queue_ns;
+        }
+        for _ in output.tokens {
+            if served.tokens == 0 {
+                served.first_ns = self.now;
+            } else {
+                let gap = self.now - served.last_ns;
+                served.most_itl_ns = served.most_itl_ns.max(gap);
+                self.meter.token_after(gap);
+            }
+            served.tokens += 1;
+            served.last_ns = self.now;
+        }
+        if output.finish.is_some() {
+            let (live, last_of_group) = self.live.remove(output.request);
+            let evictions = live.attached.saturating_sub(1);
+            let served = live.served.map(|served| crate::metrics::Served { evictions, ..served });
+            self.meter.finished(&live.ended(served))?;
+            if last_of_group {
+                self.traffic.note_end(self.now);
+            }
+        }
+        Ok(())
+    }
+}

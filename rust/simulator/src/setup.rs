@@ -1,0 +1,93 @@
+//! What is to be simulated.
+
+use std::path::PathBuf;
+
+use lightllm_router::SchedulerConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::cost::CostModel;
+use crate::error::{Error, Result};
+use crate::scheduler::{default_config, read_config};
+use crate::workload::Workload;
+
+/// One simulation. Everything but `workload` and `cost` has a default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setup {
+    /// What the report is called; free text.
+    #[serde(default)]
+    pub name: String,
+    /// Who asks for what, and when.
+    pub workload: Workload,
+    /// How long a step takes.
+    pub cost: CostModel,
+    /// The scheduler's settings. Those that are left out have the scheduler's defaults, but for `pages` (28,672) and
+    /// `context` (131,072), which a server learns from its GPU and its model. `policy` may be a name alone. The seed
+    /// is the setup's.
+    #[serde(default = "default_config", deserialize_with = "read_config")]
+    pub scheduler: SchedulerConfig,
+    /// What a good request is.
+    #[serde(default)]
+    pub slo: Slo,
+    /// When to stop asking. What was asked by then is served to the end.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Of everything that draws, the scheduler's policy included.
+    #[serde(default)]
+    pub seed: u64,
+    /// Where to write one line for each request, in the order in which they end.
+    #[serde(default)]
+    pub csv: Option<PathBuf>,
+}
+
+/// Service level objectives: bounds that a good request keeps. A bound that is left out is always kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Slo {
+    /// Milliseconds from arrival to the first token.
+    pub ttft_ms: Option<f64>,
+    /// Milliseconds between the tokens of a request, as the mean over the request.
+    pub itl_ms: Option<f64>,
+    /// Milliseconds from arrival to the last token.
+    pub e2e_ms: Option<f64>,
+}
+
+/// Where a workload is cut off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Requests at most.
+    pub requests: Option<u64>,
+    /// Seconds of arrivals at most, after the rate was scaled.
+    pub seconds: Option<f64>,
+}
+
+impl Setup {
+    /// The scheduler's settings with the seed.
+    pub(crate) fn config(&self) -> SchedulerConfig {
+        SchedulerConfig { seed: self.seed, ..self.scheduler }
+    }
+}
+
+impl Slo {
+    pub(crate) fn validate(&self) -> Result<()> {
+        for (name, bound) in [("ttft_ms", self.ttft_ms), ("itl_ms", self.itl_ms), ("e2e_ms", self.e2e_ms)] {
+            if bound.is_some_and(|bound| !(bound.is_finite() && bound > 0.0)) {
+                return Err(Error::setting(format!("slo.{name}"), "must be above 0 milliseconds"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Limits {
+    pub(crate) fn validate(&self) -> Result<()> {
+        if self.requests == Some(0) {
+            return Err(Error::setting("limits.requests", "is 0: it must be at least 1"));
+        }
+        if self.seconds.is_some_and(|seconds| !(seconds.is_finite() && seconds > 0.0)) {
+            return Err(Error::setting("limits.seconds", "must be above 0"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! Many simulations, over several threads.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use crate::engine::{Progress, run};
+use crate::error::{Error, Result};
+use crate::report::Report;
+use crate::setup::Setup;
+
+enum News {
+    Progress(Progress),
+    Done(usize, Box<Result<Report>>),
+}
+
+/// Simulates all setups on `threads` threads (0: as many as the machine has cores), and gives their reports in the
+/// order of the setups. `progress` is called on the thread of the caller, and can stop all of them.
+///
+/// The first error, in the order of the setups, is the error of the sweep; then what was not begun stays undone.
+pub fn sweep(
+    setups: &[Setup],
+    threads: usize,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Vec<Report>> {
+    let cores = || thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = if threads == 0 { cores() } else { threads }.min(setups.len());
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let mut reports: Vec<Option<Result<Report>>> = setups.iter().map(|_| None).collect();
+    thread::scope(|scope| {
+        let (send, receive) = mpsc::channel();
+        for _ in 0..threads {
+            let send = send.clone();
+            let (next, stop) = (&next, &stop);
+            scope.spawn(move || work(setups, next, stop, &send));
+        }
+        drop(send);
+        for news in receive {
+            match news {
+                News::Progress(news) => {
+                    if progress(news).is_break() {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                }
+                News::Done(index, report) => {
+                    if report.is_err() {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    reports[index] = Some(*report);
+                }
+            }
+        }
+    });
+    let stopped = |error: &Error| *error == Error::Stopped;
+    let mut errors = reports.iter().flatten().filter_map(|report| report.as_ref().err());
+    if let Some(error) = errors.clone().find(|error| !stopped(error)).or_else(|| errors.next()) {
+        return Err(error.clone());
+    }
+    reports.into_iter().map(|report| report.unwrap_or(Err(Error::Stopped))).collect()
+}
+
+/// Simulates what nobody has begun yet, until there is nothing left.
+fn work(setups: &[Setup], next: &AtomicUsize, stop: &AtomicBool, send: &mpsc::Sender<News>) {
+    loop {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        if index >= setups.len() || stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut tell = |progress| {
+            // Nobody listens any more only if the caller's thread panics, which ends the program.
+            let _ = send.send(News::Progress(Progress { index, ..progress }));
+            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let report = run(&setups[index], &mut tell);
+        let _ = send.send(News::Done(index, Box::new(report)));
+    }
+}

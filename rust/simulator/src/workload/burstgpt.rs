@@ -1,0 +1,51 @@
+use std::path::Path;
+
+use super::columns::{Columns, label};
+use super::lines::Lines;
+use super::request::TraceRequest;
+use super::source::{Requests, Times};
+use crate::error::Result;
+
+/// See [`Source::Burstgpt`](super::Source::Burstgpt).
+#[derive(Debug)]
+pub(crate) struct BurstGpt {
+    columns: Columns,
+    times: Times,
+}
+
+impl BurstGpt {
+    pub fn open(path: &Path) -> Result<Self> {
+        let names = &["Timestamp", "Model", "Request tokens", "Response tokens", "Total tokens", "Log Type"];
+        Ok(Self { columns: Columns::open(Lines::open(path)?, names)?, times: Times::default() })
+    }
+}
+
+impl Requests for BurstGpt {
+    fn next(&mut self) -> Result<Option<TraceRequest>> {
+        loop {
+            let columns = &mut self.columns;
+            if !columns.advance()? {
+                return self.times.end(&columns.lines);
+            }
+            let text = columns.text(0)?;
+            let at = match text.parse::<f64>() {
+                Ok(seconds) if (0.0..1e9).contains(&seconds) => (seconds * 1e9).round() as i128,
+                _ => return Err(columns.wrong(0, &format!("{text:?} must be a number of seconds from 0 to 1e9"))),
+            };
+            let output_tokens = columns.tokens(3, 0)?;
+            let prompt_tokens = columns.tokens(2, u64::from(output_tokens > 0))?;
+            let at_ns = Some(self.times.since_first(at, &columns.lines)?);
+            if output_tokens == 0 {
+                continue;
+            }
+            let class = label(format!("{} {}", columns.text(1)?, columns.text(5)?).as_bytes());
+            let mut request = TraceRequest { at_ns, prompt_tokens, output_tokens, class, ..TraceRequest::default() };
+            columns.decorate(&mut request)?;
+            return Ok(Some(request));
+        }
+    }
+
+    fn progress(&self) -> f64 {
+        self.columns.lines.progress()
+    }
+}

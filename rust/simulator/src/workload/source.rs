@@ -1,0 +1,61 @@
+//! What all sources have in common.
+
+use super::azure::Azure;
+use super::burstgpt::BurstGpt;
+use super::lines::Lines;
+use super::mooncake::Mooncake;
+use super::request::TraceRequest;
+use super::sharegpt::ShareGpt;
+use super::synthetic::Synthetic;
+use super::{Source, Workload};
+use crate::error::Result;
+
+/// Requests, one after the other.
+pub(crate) trait Requests {
+    /// The next request; None at the end.
+    fn next(&mut self) -> Result<Option<TraceRequest>>;
+
+    /// Part of the source that was read, from 0 to 1; 0 where it has no end.
+    fn progress(&self) -> f64;
+}
+
+impl Workload {
+    /// Opens the source from its beginning.
+    pub(super) fn requests(&self, seed: u64) -> Result<Box<dyn Requests>> {
+        Ok(match &self.source {
+            Source::Azure { path } => Box::new(Azure::open(path)?),
+            Source::Burstgpt { path } => Box::new(BurstGpt::open(path)?),
+            Source::Mooncake { path, block_tokens } => Box::new(Mooncake::open(path, *block_tokens)?),
+            Source::Sharegpt { path } => Box::new(ShareGpt::open(path)?),
+            Source::Synthetic { prompt, output } => Box::new(Synthetic::new(*prompt, *output, seed)?),
+        })
+    }
+}
+
+/// Times of a trace, counted from its first and checked to ascend.
+#[derive(Debug, Default)]
+pub(crate) struct Times {
+    first: Option<i128>,
+    last: Option<i128>,
+}
+
+impl Times {
+    /// Nanoseconds from the first time to this one.
+    pub fn since_first(&mut self, at: i128, lines: &Lines) -> Result<u64> {
+        let first = *self.first.get_or_insert(at);
+        let last = self.last.replace(at).unwrap_or(at);
+        if at < last {
+            let behind = (last - at) as f64 * 1e-9;
+            return Err(lines.wrong(format!("the time is {behind} s before that of the line above: sort the file")));
+        }
+        Ok((at - first) as u64)
+    }
+
+    /// The end of the file, which must have had a request.
+    pub fn end<T>(&self, lines: &Lines) -> Result<Option<T>> {
+        if self.first.is_none() {
+            return Err(lines.wrong_file("there is no request in the file"));
+        }
+        Ok(None)
+    }
+}
