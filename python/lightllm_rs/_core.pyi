@@ -5,7 +5,8 @@ Times are integers in nanoseconds of any clock that does not run backwards. Wher
 `TypeError` is raised; where an integer is out of its range, `InvalidArgument`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import ClassVar, final
 
 __all__ = [
@@ -15,9 +16,11 @@ __all__ = [
     "ClockRanBackwards",
     "ContextExceeded",
     "DeadlineMissed",
+    "Difference",
     "DuplicateId",
     "EmptyPrompt",
     "FrameError",
+    "InputError",
     "InvalidArgument",
     "InvalidConfig",
     "NothingToDo",
@@ -26,6 +29,7 @@ __all__ = [
     "PolicyConfig",
     "PromptTooLong",
     "QueueFull",
+    "ReplayReport",
     "Request",
     "RouterError",
     "Row",
@@ -38,9 +42,13 @@ __all__ = [
     "StepPlan",
     "StepResult",
     "TooLargeForPool",
+    "TooManySiblings",
     "UnexpectedStep",
+    "past_future_paper",
     "reencode_frame",
+    "replay_journal",
     "run_router",
+    "simulate",
 ]
 
 # Errors of the scheduler. A call that raises one has changed nothing.
@@ -106,6 +114,12 @@ class TooLargeForPool(SchedulerError):
     """Pages of the prompt and the output."""
     pages: int
     """Pages of the whole pool."""
+
+class TooManySiblings(SchedulerError):
+    """More outputs of one prompt than requests can run at once."""
+
+    requests: int
+    slots: int
 
 class EmptyPrompt(SchedulerError):
     """A prompt has one token at least."""
@@ -230,6 +244,7 @@ class SchedulerConfig:
         order: OrderConfig | None = None,
         eviction: str = "lru",
         seed: int = 0,
+        debug_checks: bool = False,
     ) -> SchedulerConfig:
         """Settings, all optional.
 
@@ -296,6 +311,10 @@ class SchedulerConfig:
     @property
     def seed(self) -> int:
         """Of everything that draws: the same seed and the same calls give the same plans."""
+
+    @property
+    def debug_checks(self) -> bool:
+        """Check everything after each call; a fault is `SchedulerBroken`. Slow."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
@@ -533,7 +552,7 @@ class StepPlan:
 
     @property
     def copies(self) -> tuple[tuple[int, int], ...]:
-        """Pages to copy, from and to."""
+        """Pages to copy, from and to: requests that share a prompt (n > 1) begin with a copy of its last page."""
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -590,6 +609,10 @@ class Stats:
     @property
     def running(self) -> int:
         """Requests that run."""
+
+    @property
+    def forking(self) -> int:
+        """Those of them that have no row yet: members of a group (n > 1) that wait for their prompt."""
 
     @property
     def queued(self) -> int:
@@ -656,6 +679,34 @@ class Stats:
         """Requests refused by `add` since the queue was full."""
 
     @property
+    def refused_late(self) -> int:
+        """Requests given up while they waited, since their deadline could not be met any more."""
+
+    @property
+    def bypasses(self) -> int:
+        """Admissions past a request that comes first in order but did not fit."""
+
+    @property
+    def deferred(self) -> int:
+        """Requests that waited for another's prefill, to share its pages."""
+
+    @property
+    def forks(self) -> int:
+        """Requests that began with the prompt that another of their group (n > 1) computed."""
+
+    @property
+    def copies(self) -> int:
+        """Pages copied for them."""
+
+    @property
+    def planned_tokens(self) -> int:
+        """Tokens of all rows."""
+
+    @property
+    def budget_tokens(self) -> int:
+        """Tokens that the steps could have taken: `step_tokens` each."""
+
+    @property
     def finished_stop(self) -> int:
         """Requests that ended with an end id."""
 
@@ -692,8 +743,8 @@ class Scheduler:
         """Queues a request.
 
         Raises:
-            QueueFull, EmptyPrompt, NothingToDo, PromptTooLong, ContextExceeded, TooLargeForPool, DuplicateId,
-            ClockRanBackwards: it is not queued.
+            QueueFull, EmptyPrompt, NothingToDo, PromptTooLong, ContextExceeded, TooLargeForPool,
+            TooManySiblings, DuplicateId, ClockRanBackwards: it is not queued.
         """
 
     def abort(self, request: int) -> bool:
@@ -735,6 +786,107 @@ class Scheduler:
 
     def __contains__(self, request: int, /) -> bool:
         """Whether a request has not ended."""
+
+# Simulations and journals.
+
+class InputError(ValueError):
+    """A trace, a journal, a cost model or a setting of a simulation that can't be used."""
+
+    path: str | None
+    """The file, if one is to blame."""
+    line: int | None
+    """The line in it, from 1."""
+    parameter: str | None
+    """The setting or the field."""
+
+def past_future_paper(
+    *,
+    seeds: Sequence[int] | None = None,
+    capacity: int = 120000,
+    policies: Sequence[str | PolicyConfig] | None = None,
+    policy_seed: int = 0,
+) -> str:
+    """Replays the artifact of the Past-Future paper; `lightllm_rs.simulate.past_future_paper` describes it.
+
+    Returns:
+        a JSON list of rows.
+
+    Raises:
+        InvalidConfig: a setting is out of its range.
+    """
+
+def simulate(setups: str, *, jobs: int = 0, progress: Callable[[int, float, int, float], object] | None = None) -> str:
+    """Simulates a JSON list of setups; `lightllm_rs.simulate.sweep` describes it.
+
+    Args:
+        jobs: threads; 0: as many as there are cores.
+
+    Returns:
+        a JSON list of reports.
+
+    Raises:
+        InputError: a setting or a file can't be used.
+    """
+
+@final
+class Difference:
+    """Where a scheduler did something else than a journal says; as a string, all of it in one line."""
+
+    @property
+    def line(self) -> int:
+        """Line of the journal, from 1."""
+
+    @property
+    def step(self) -> int:
+        """The step that it is about, or the last one that was planned before."""
+
+    @property
+    def what(self) -> str:
+        """What differs."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class ReplayReport:
+    """What a replay found."""
+
+    @property
+    def records(self) -> int:
+        """Records that were replayed."""
+
+    @property
+    def steps(self) -> int:
+        """Plans that were compared."""
+
+    @property
+    def identical(self) -> bool:
+        """Whether all of it came out as it is in the journal."""
+
+    @property
+    def differences(self) -> int:
+        """Differences seen: 0 or 1, or all with `count`."""
+
+    @property
+    def first(self) -> Difference | None: ...
+    @property
+    def cut(self) -> int | None:
+        """The last line, if it was cut off in the middle: all before it was replayed."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+def replay_journal(path: str | PathLike[str], *, count: bool = False) -> ReplayReport:
+    """Runs a journal through a scheduler of the same settings, and compares each plan and each refusal.
+
+    Args:
+        count: go on after the first difference, and count them.
+
+    Raises:
+        InputError: it can't be read, or a line is no record.
+    """
 
 # The router process.
 

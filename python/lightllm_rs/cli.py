@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from lightllm_rs import __version__
 from lightllm_rs.settings import SettingsError
@@ -14,33 +15,100 @@ from lightllm_rs.settings.sources import load
 BAD_FLAGS = 2
 
 
-def parser() -> argparse.ArgumentParser:
-    """All commands."""
+@dataclass(frozen=True)
+class Command:
+    """One command. What it needs is imported when it is chosen, so that a mistyped flag is answered at once.
+
+    Attributes:
+        help: one line.
+        add_flags: adds its flags to its parser.
+        run: carries it out; returns the exit code. Raises SettingsError.
+    """
+
+    help: str
+    add_flags: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    settings = load(parsed)
+    try:
+        from lightllm_rs.supervisor.main import serve
+
+        return serve(settings)
+    except KeyboardInterrupt:  # before the supervisor has taken over the signals
+        return 0
+
+
+def _add_simulate(parser: argparse.ArgumentParser) -> None:
+    from lightllm_rs.simulate.flags import add_flags
+
+    add_flags(parser)
+
+
+def _simulate(parsed: argparse.Namespace) -> int:
+    from lightllm_rs.simulate.cli import run
+
+    return run(parsed)
+
+
+def _add_replay(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("journal", metavar="FILE", help="file that `serve --journal` wrote")
+    parser.add_argument("--count", action="store_true", help="go on after the first difference, and count them")
+
+
+def _replay(parsed: argparse.Namespace) -> int:
+    from lightllm_rs.replay.cli import run
+
+    return run(parsed.journal, count=parsed.count)
+
+
+def _add_profile(parser: argparse.ArgumentParser) -> None:
+    from lightllm_rs.profile.cli import add_own_flags
+
+    add_flags(parser)
+    add_own_flags(parser)
+
+
+def _profile(parsed: argparse.Namespace) -> int:
+    from lightllm_rs.profile.cli import run
+
+    return run(load(parsed), parsed.output, parsed.seconds_a_point)
+
+
+def _version(_parsed: argparse.Namespace) -> int:
+    print(__version__)
+    return 0
+
+
+COMMANDS = {
+    "serve": Command("serve a model over HTTP", add_flags, _serve),
+    "simulate": Command("run the scheduler on a trace under a virtual clock", _add_simulate, _simulate),
+    "replay": Command("check that a journal's plans come out the same again", _add_replay, _replay),
+    "profile": Command("measure a backend's steps, for simulate --cost", _add_profile, _profile),
+    "version": Command("print the version", lambda _parser: None, _version),
+}
+
+
+def parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """All commands; with the flags of the chosen one, or of all."""
     top = FlagParser(prog="lightllm-rs", description="An LLM server with a Rust control plane.", allow_abbrev=False)
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=FlagParser)
-    serve = commands.add_parser(
-        "serve", help="serve a model over HTTP", description="Serve a model over HTTP.", allow_abbrev=False
-    )
-    add_flags(serve)
-    commands.add_parser("version", help="print the version")
+    for name, command in COMMANDS.items():
+        description = command.help[0].upper() + command.help[1:] + "."
+        added = commands.add_parser(name, help=command.help, description=description, allow_abbrev=False)
+        if chosen in (None, name):
+            command.add_flags(added)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns its exit code."""
+    given = normalised(sys.argv[1:] if arguments is None else arguments)
     try:
-        parsed = parser().parse_args(normalised(sys.argv[1:] if arguments is None else arguments))
-        if parsed.command == "version":
-            print(__version__)
-            return 0
-        settings = load(parsed)
+        parsed = parser(next((word for word in given if word in COMMANDS), "version")).parse_args(given)
+        return COMMANDS[parsed.command].run(parsed)
     except SettingsError as error:
         print(f"lightllm-rs: {error}", file=sys.stderr)
         return BAD_FLAGS
-    try:
-        from lightllm_rs.supervisor.main import serve  # here, so that a mistyped flag is answered at once
-
-        return serve(settings)
-    except KeyboardInterrupt:  # before the supervisor has taken over the signals
-        return 0

@@ -30,6 +30,7 @@ from lightllm_rs._core import (
     StepPlan,
     StepResult,
     TooLargeForPool,
+    TooManySiblings,
     UnexpectedStep,
 )
 
@@ -61,5 +62,6 @@ __all__ = [
     "StepPlan",
     "StepResult",
     "TooLargeForPool",
+    "TooManySiblings",
     "UnexpectedStep",
 ]

@@ -26,6 +26,8 @@ MAY_IMPORT = {
     "health": {"process", "messages", "settings"},
     "metric": {"process", "messages", "settings"},
     "supervisor": {"process", "messages", "settings", "checkpoint"},
+    "simulate": {"_core"},
+    "replay": {"_core"},
     "profile": {"backend", "supervisor", "process", "messages", "settings"},
 }
 """What each package may import of its siblings; `lightllm_rs` itself (the version) is open to all."""
@@ -85,6 +87,8 @@ def test_one_package_knows_zmq() -> None:
     ("module", "heavy"),
     [
         ("lightllm_rs", {"torch", "triton", "numpy", "zmq"}),
+        ("lightllm_rs.scheduling", {"torch", "triton", "numpy", "zmq"}),
+        ("lightllm_rs.simulate", {"torch", "triton", "numpy", "zmq"}),
         ("lightllm_rs.cli", {"torch", "triton", "transformers", "fastapi"}),
         ("lightllm_rs.http.main", {"torch", "triton", "transformers"}),
         ("lightllm_rs.backend.mock", {"torch", "triton", "transformers"}),

@@ -4,10 +4,14 @@ use lightllm_router as core;
 use pyo3::prelude::*;
 
 use crate::arguments::{Given, boolean_or, instance, integer_or, name_of, named_or};
-use crate::errors::scheduler_error;
+use crate::errors::{invalid_argument, scheduler_error};
 use crate::order::OrderConfig;
 use crate::policy::PolicyConfig;
 use crate::text::Repr;
+
+/// More would ask for more memory than there is, and that can't be caught.
+const MOST_PAGES: u32 = 1 << 26;
+const MOST_SLOTS: u32 = 1 << 20;
 
 /// Sizes, bounds and policies of a `Scheduler`. Lengths are in tokens, unless they say otherwise.
 #[pyclass(module = "lightllm_rs._core", frozen, eq)]
@@ -20,10 +24,12 @@ impl SchedulerConfig {
     #[pyo3(
         signature = (*, pages=None, page_size=None, slots=None, context=None, step_tokens=None, prefill_chunk=None,
             queue_requests=None, queue_tokens=None, prefix_cache=None, mode=None, max_wait_tokens=None, policy=None,
-            order=None, eviction=None, seed=None),
+            order=None, eviction=None, seed=None,
+            debug_checks=None),
         text_signature = "(*, pages=4096, page_size=16, slots=256, context=8192, step_tokens=2048, \
             prefill_chunk=2048, queue_requests=4096, queue_tokens=8388608, prefix_cache=True, mode='chunked', \
-            max_wait_tokens=8, policy=None, order=None, eviction='lru', seed=0)"
+            max_wait_tokens=8, policy=None, order=None, eviction='lru', seed=0, \
+            debug_checks=False)"
     )]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments, one a setting")]
     fn new(
@@ -43,6 +49,7 @@ impl SchedulerConfig {
         order: Given<'_, '_>,
         eviction: Given<'_, '_>,
         seed: Given<'_, '_>,
+        debug_checks: Given<'_, '_>,
     ) -> PyResult<Self> {
         let default = core::SchedulerConfig::default();
         let config = core::SchedulerConfig {
@@ -64,9 +71,14 @@ impl SchedulerConfig {
             },
             eviction: named_or(eviction, "eviction", default.eviction)?,
             seed: integer_or(seed, "seed", default.seed)?,
-            debug_checks: default.debug_checks,
+            debug_checks: boolean_or(debug_checks, "debug_checks", default.debug_checks)?,
         };
         config.validate().map_err(|error| scheduler_error(py, &error))?;
+        for (setting, value, most) in [("pages", config.pages, MOST_PAGES), ("slots", config.slots, MOST_SLOTS)] {
+            if value > most {
+                return Err(invalid_argument(py, setting, &format!("is {value}: it must be at most {most}")));
+            }
+        }
         Ok(Self(config))
     }
 
@@ -145,6 +157,11 @@ impl SchedulerConfig {
         self.0.seed
     }
 
+    #[getter]
+    fn debug_checks(&self) -> bool {
+        self.0.debug_checks
+    }
+
     fn __repr__(&self) -> String {
         let config = &self.0;
         Repr::new("SchedulerConfig")
@@ -163,6 +180,7 @@ impl SchedulerConfig {
             .verbatim("order", &self.order().__repr__())
             .field("eviction", self.eviction())
             .field("seed", config.seed)
+            .boolean("debug_checks", config.debug_checks)
             .end()
     }
 }

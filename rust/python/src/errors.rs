@@ -1,6 +1,8 @@
 //! The exceptions that Python sees: one table, and who raises what.
 
+use lightllm_journal::Error as JournalError;
 use lightllm_router::Error;
+use lightllm_simulator::Error as SimulationError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyModule, PyTuple, PyType};
@@ -28,12 +30,14 @@ tree! {
     PromptTooLong (SchedulerError) "The prompt alone is longer than the context."
     ContextExceeded (SchedulerError) "Prompt and output together are longer than the context."
     TooLargeForPool (SchedulerError) "The request would not fit into the KV cache if it ran alone."
+    TooManySiblings (SchedulerError) "More outputs of one prompt than requests can run at once."
     EmptyPrompt (SchedulerError) "A prompt has one token at least."
     DuplicateId (SchedulerError) "A request with this id has not ended yet."
     NothingToDo (SchedulerError) "No token was asked for, and no log-probabilities of the prompt either."
     UnexpectedStep (SchedulerError) "A result for a step that is not the oldest unanswered one."
     BadResult (SchedulerError) "A result that contradicts its plan."
     SchedulerBroken (SchedulerError, RuntimeError) "An invariant of the scheduler does not hold; it is of no use any more."
+    InputError (ValueError) "A trace, a journal, a cost model or a setting of a simulation that can't be used."
 }
 
 static CLASSES: PyOnceLock<Vec<Py<PyType>>> = PyOnceLock::new();
@@ -120,6 +124,46 @@ pub fn scheduler_error(py: Python<'_>, error: &Error) -> PyErr {
     typed(py, error).unwrap_or_else(|failure| failure)
 }
 
+/// The exception for a journal that can't be read.
+pub fn journal_error(py: Python<'_>, error: &JournalError) -> PyErr {
+    let (path, line, parameter) = match error {
+        JournalError::Io { name, .. } | JournalError::NoHeader { name, .. } => (Some(name), None, None),
+        JournalError::BadLine { name, line, field, .. } => (Some(name), Some(*line), field.as_ref()),
+        _ => (None, None, None),
+    };
+    input_error(py, error.to_string(), path.map(String::as_str), line, parameter.map(String::as_str))
+}
+
+/// The exception for a simulation that can't be done.
+pub fn simulation_error(py: Python<'_>, error: &SimulationError) -> PyErr {
+    let (path, line, parameter) = match error {
+        SimulationError::Setting { setting, .. } => (None, None, Some(setting.as_str())),
+        SimulationError::Line { path, line, .. } => (Some(path.as_str()), Some(*line), None),
+        SimulationError::File { path, .. } => (Some(path.as_str()), None, None),
+        _ => (None, None, None),
+    };
+    input_error(py, error.to_string(), path, line, parameter)
+}
+
+/// The exception for settings that are no setup.
+pub fn bad_setup(py: Python<'_>, error: &serde_json::Error) -> PyErr {
+    input_error(py, format!("the setup: {error}"), None, None, None)
+}
+
+fn input_error(
+    py: Python<'_>,
+    message: String,
+    path: Option<&str>,
+    line: Option<u64>,
+    parameter: Option<&str>,
+) -> PyErr {
+    let make = || -> PyResult<PyErr> {
+        let attributes = attributes!(py, "path": path, "line": line, "parameter": parameter);
+        Ok(Class::InputError.error(py, message, attributes))
+    };
+    make().unwrap_or_else(|failure| failure)
+}
+
 fn typed(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let raise = |class: Class, attributes: &[_]| Ok(class.error(py, error.to_string(), attributes));
     match error {
@@ -142,6 +186,9 @@ fn typed(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         ),
         Error::TooLargeForPool { needed, pages } => {
             raise(Class::TooLargeForPool, attributes!(py, "needed": needed, "pages": pages))
+        }
+        Error::TooManySiblings { requests, slots } => {
+            raise(Class::TooManySiblings, attributes!(py, "requests": requests, "slots": slots))
         }
         Error::EmptyPrompt => raise(Class::EmptyPrompt, &[]),
         Error::DuplicateId(request) => raise(Class::DuplicateId, attributes!(py, "request": request.0)),

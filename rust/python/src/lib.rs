@@ -8,9 +8,12 @@ mod guard;
 mod order;
 mod plan;
 mod policy;
+mod preset;
+mod replay;
 mod request;
 mod result;
 mod scheduler;
+mod simulate;
 mod stats;
 mod text;
 
@@ -42,11 +45,17 @@ mod _core {
     #[pymodule_export]
     use super::policy::PolicyConfig;
     #[pymodule_export]
+    use super::preset::past_future_paper;
+    #[pymodule_export]
+    use super::replay::{Difference, ReplayReport, replay_journal};
+    #[pymodule_export]
     use super::request::{Admission, Output, Request};
     #[pymodule_export]
     use super::result::{RowResult, StepResult};
     #[pymodule_export]
     use super::scheduler::Scheduler;
+    #[pymodule_export]
+    use super::simulate::simulate;
     #[pymodule_export]
     use super::stats::Stats;
     #[pymodule_export]

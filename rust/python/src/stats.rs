@@ -18,6 +18,11 @@ impl Stats {
     }
 
     #[getter]
+    fn forking(&self) -> usize {
+        self.0.forking
+    }
+
+    #[getter]
     fn queued(&self) -> usize {
         self.0.queued
     }
@@ -98,6 +103,41 @@ impl Stats {
     }
 
     #[getter]
+    fn refused_late(&self) -> u64 {
+        self.0.totals.refused_late
+    }
+
+    #[getter]
+    fn bypasses(&self) -> u64 {
+        self.0.totals.bypasses
+    }
+
+    #[getter]
+    fn deferred(&self) -> u64 {
+        self.0.totals.deferred
+    }
+
+    #[getter]
+    fn forks(&self) -> u64 {
+        self.0.totals.forks
+    }
+
+    #[getter]
+    fn copies(&self) -> u64 {
+        self.0.totals.copies
+    }
+
+    #[getter]
+    fn planned_tokens(&self) -> u64 {
+        self.0.totals.planned_tokens
+    }
+
+    #[getter]
+    fn budget_tokens(&self) -> u64 {
+        self.0.totals.budget_tokens
+    }
+
+    #[getter]
     fn finished_stop(&self) -> u64 {
         self.0.totals.finished_stop
     }
@@ -121,6 +161,7 @@ impl Stats {
         let (now, totals) = (&self.0, &self.0.totals);
         Repr::new("Stats")
             .field("running", now.running)
+            .field("forking", now.forking)
             .field("queued", now.queued)
             .field("paused", now.paused)
             .field("queued_tokens", now.queued_tokens)
@@ -137,6 +178,13 @@ impl Stats {
             .field("prefill_tokens", totals.prefill_tokens)
             .field("preemptions", totals.preemptions)
             .field("refused_queue_full", totals.refused_queue_full)
+            .field("refused_late", totals.refused_late)
+            .field("bypasses", totals.bypasses)
+            .field("deferred", totals.deferred)
+            .field("forks", totals.forks)
+            .field("copies", totals.copies)
+            .field("planned_tokens", totals.planned_tokens)
+            .field("budget_tokens", totals.budget_tokens)
             .field("finished_stop", totals.finished_stop)
             .field("finished_length", totals.finished_length)
             .field("finished_failed", totals.finished_failed)

@@ -8,7 +8,6 @@ mod clock;
 mod error;
 mod intake;
 mod journal;
-mod outbox;
 mod output;
 mod plan;
 mod process;

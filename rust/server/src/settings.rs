@@ -13,7 +13,8 @@ pub fn scheduler_config(wanted: &Scheduling, capacity: Capacity) -> Result<Sched
     for (parameter, value) in &wanted.policy_parameters {
         policy = policy.with(parameter, *value)?;
     }
-    Ok(SchedulerConfig {
+    #[allow(clippy::needless_update)] // some fields are not the operator's to set
+    let config = SchedulerConfig {
         pages: capacity.pages,
         page_size: capacity.page_size,
         slots: capacity.slots,
@@ -36,8 +37,9 @@ pub fn scheduler_config(wanted: &Scheduling, capacity: Capacity) -> Result<Sched
         },
         eviction: named("eviction", &wanted.eviction)?,
         seed: wanted.seed,
-        debug_checks: wanted.debug_checks,
-    })
+        ..SchedulerConfig::default()
+    };
+    Ok(config)
 }
 
 /// The value of an enumeration that has this name.

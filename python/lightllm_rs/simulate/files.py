@@ -1,0 +1,45 @@
+"""What is written: JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightllm_rs.simulate.errors import input_error
+
+
+def write_json(target: str, rows: Sequence[Any]) -> None:
+    """A JSON list, one row a line; `-` is standard output. Raises InputError."""
+    text = "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
+    if target == "-":
+        sys.stdout.write(text)
+    else:
+        write_text(Path(target), text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Raises InputError that names the file."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise input_error(f"{path}: {error.strerror}", path=path) from None
+
+
+def join_csv(target: Path, parts: Sequence[tuple[str, Path]]) -> None:
+    """One file of several with the same header; the first column says which cell a line is of. Raises InputError."""
+    try:
+        with target.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            for number, (cell, part) in enumerate(parts):
+                with part.open(encoding="utf-8", newline="") as lines:
+                    reader = csv.reader(lines)
+                    header = next(reader)
+                    if number == 0:
+                        writer.writerow(["cell", *header])
+                    writer.writerows([cell, *line] for line in reader)
+    except OSError as error:
+        raise input_error(f"{target}: {error.strerror}", path=target) from None
