@@ -30,18 +30,19 @@ def small(run_dir: Path, tiny_folder: Path) -> Iterator[httpx.Client]:
 
 
 def test_more_choices_than_the_engine_can_hold(small: httpx.Client) -> None:
-    for path, body, param in (
-        ("/v1/completions", {"prompt": "Hi", "n": 71}, "n"),
-        ("/v1/completions", {"prompt": ["Hi"] * 36, "n": 2, "stream": True}, "n"),
-        ("/v1/completions", {"prompt": ["Hi"] * 71}, "prompt"),
-        ("/v1/chat/completions", {"messages": HI, "n": 71}, "n"),
-        ("/generate", {"inputs": "Hi", "parameters": {"n": 71, "do_sample": True}}, "parameters.n"),
+    for path, body, param, most in (
+        ("/v1/completions", {"prompt": "Hi", "n": 65}, "n", 64),
+        ("/v1/completions", {"prompt": ["Hi"] * 36, "n": 2, "stream": True}, "n", 70),
+        ("/v1/completions", {"prompt": ["Hi"] * 71}, "prompt", 70),
+        ("/v1/chat/completions", {"messages": HI, "n": 65}, "n", 64),
+        ("/generate", {"inputs": "Hi", "parameters": {"n": 65, "do_sample": True}}, "parameters.n", 64),
     ):
         answer = small.post(path, json=body)
         assert answer.status_code == 400, answer.text
         assert answer.json()["error"]["param"] == param
-        assert "70" in answer.json()["error"]["message"]
-    assert small.post("/v1/completions", json={"prompt": "Hi", "n": 70}).status_code == 200
+        assert f"{most} that" in answer.json()["error"]["message"]
+    assert small.post("/v1/completions", json={"prompt": "Hi", "n": 64}).status_code == 200
+    assert small.post("/v1/completions", json={"prompt": ["Hi"] * 35, "n": 2}).status_code == 200
 
 
 def test_choices_of_all_prompts_together(process: HttpProcess, client: httpx.Client) -> None:

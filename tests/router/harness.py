@@ -87,15 +87,19 @@ class RouterProcess:
         ones = pack_u32(np.ones(len(emitting)))
         self.rank.send(encode(steps.StepResult(plan.step, pack_u32(emitting), ones, pack_u32(tokens), [], 10)))
 
+    def samples(self) -> list[telemetry.Sample]:
+        """Those of the next report to the metric server."""
+        got = self.metrics.receive(WAIT_MS)
+        assert got is not None, "no report came"
+        report = telemetry.metrics_decoder.decode(got[1])
+        assert isinstance(report, telemetry.Report)
+        return report.samples
+
     def report(self, wanted: Callable[[dict[str, float]], bool]) -> dict[str, float]:
         """The first report to the metric server whose values satisfy `wanted`."""
         until = time.monotonic() + WAIT_MS / 1000
         while time.monotonic() < until:
-            got = self.metrics.receive(WAIT_MS)
-            assert got is not None, "no report came"
-            report = telemetry.metrics_decoder.decode(got[1])
-            assert isinstance(report, telemetry.Report)
-            values = {sample.name: sample.value for sample in report.samples}
+            values = {sample.name: sample.value for sample in self.samples()}
             if wanted(values):
                 return values
         raise AssertionError("no report was as wanted")
@@ -144,7 +148,8 @@ def router(
         process.stdin.close()
         assert isinstance(from_router(it), control.ChildHello)
         rank.send(encode(steps.RankHello(PROTOCOL, 0, 1, pages, 4, 4, 100, 64)))
-        assert isinstance(from_router(it), control.Ready)
+        ready = from_router(it)
+        assert isinstance(ready, control.Ready), ready
         yield it
     finally:
         process.kill()

@@ -16,7 +16,14 @@ MAX_LOGPROBS = 4_000_000
 
 def check_choices(service: Service, prompts: int, n: int, n_field: str = "n") -> None:
     """Refuses more choices than a request may have, or than the engine could hold even when idle. Raises ApiError."""
-    room = service.settings.max_queued_requests + service.engine.ready().slots
+    slots = service.engine.ready().slots
+    if n > slots:
+        raise bad_request(
+            f"{n} choices of one prompt are more than the {slots} that run at once: lower {n_field}",
+            n_field,
+            "too_large",
+        )
+    room = service.settings.max_queued_requests + slots
     most = min(MAX_CHOICES, room)
     if prompts * n <= most:
         return

@@ -92,6 +92,12 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(
         "lightllm_scheduler_seconds", "histogram", "router", "Time in a stage of the scheduler.", ("stage",), _STAGES
     ),
+    Metric("lightllm_bypasses_total", "counter", "router", "Admissions past a request that did not fit."),
+    Metric("lightllm_deferrals_total", "counter", "router", "Requests that waited to share another's prefill."),
+    Metric("lightllm_forks_total", "counter", "router", "Choices that began with a prompt computed for another."),
+    Metric("lightllm_page_copies_total", "counter", "router", "Pages copied for such choices."),
+    Metric("lightllm_planned_tokens_total", "counter", "router", "Tokens in steps: prefill and decode."),
+    Metric("lightllm_budget_tokens_total", "counter", "router", "Tokens that those steps had room for."),
     Metric(
         "lightllm_journal_errors_total", "counter", "router", "Journals that ended since they could not be written."
     ),

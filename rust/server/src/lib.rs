@@ -8,6 +8,7 @@ mod clock;
 mod error;
 mod intake;
 mod journal;
+mod outbox;
 mod output;
 mod plan;
 mod process;

@@ -1,36 +1,49 @@
 use lightllm_router::StepPlan;
-use lightllm_wire::{self as wire, FLAG_EMITS, FLAG_FROM_LAST, ROW_WORDS};
+use lightllm_wire::{self as wire, FLAG_EMITS, FLAG_FROM_LAST, PackedPlan, ROW_WORDS, encode_into, pack};
 
 use crate::clients::Clients;
 
-/// The plan as the ranks read it.
-pub fn plan_message(plan: &StepPlan, clients: &Clients) -> wire::StepPlan {
-    let mut rows = Vec::with_capacity(plan.rows.len() * ROW_WORDS);
-    let mut new_pages = Vec::new();
-    for row in &plan.rows {
-        let flags = if row.emits { FLAG_EMITS } else { 0 } | if row.from_last { FLAG_FROM_LAST } else { 0 };
-        rows.extend([row.slot.0, row.start, row.tokens, row.new_pages.len() as u32, flags]);
-        new_pages.extend(row.new_pages.iter().map(|page| page.0));
-    }
-    let attach = plan.attach.iter().map(|attach| {
-        let live = clients.get(attach.request).expect("a request that is planned is live: an abort reaches both books");
-        wire::Attach {
-            slot: attach.slot.0,
-            prompt_len: attach.prompt_len,
-            sampling: live.sampling(),
-            history: attach.history.clone().map(Into::into),
-            position_offset: 0,
-            images: Vec::new(),
+/// Writes plans as the ranks read them. It keeps its memory: a plan is written at each step.
+#[derive(Default)]
+pub struct PlanWriter {
+    packed: PackedPlan,
+    frame: Vec<u8>,
+}
+
+impl PlanWriter {
+    /// The frame of a plan.
+    pub fn frame(&mut self, plan: &StepPlan, clients: &Clients) -> &[u8] {
+        let packed = &mut self.packed;
+        for words in
+            [&mut packed.detach, &mut packed.copies, &mut packed.rows, &mut packed.new_pages, &mut packed.token_ids]
+        {
+            words.clear();
         }
-    });
-    wire::StepPlan {
-        step: plan.step,
-        detach: plan.detach.iter().map(|slot| slot.0).collect::<Vec<_>>().into(),
-        attach: attach.collect(),
-        copies: plan.copies.iter().flat_map(|(from, to)| [from.0, to.0]).collect::<Vec<_>>().into(),
-        rows: rows.into(),
-        new_pages: new_pages.into(),
-        token_ids: plan.token_ids.clone().into(),
-        groups: Vec::new().into(),
+        packed.step = plan.step;
+        pack(&mut packed.detach, plan.detach.iter().map(|slot| slot.0));
+        pack(&mut packed.copies, plan.copies.iter().flat_map(|(from, to)| [from.0, to.0]));
+        pack(&mut packed.token_ids, plan.token_ids.iter().copied());
+        for row in &plan.rows {
+            let flags = if row.emits { FLAG_EMITS } else { 0 } | if row.from_last { FLAG_FROM_LAST } else { 0 };
+            let words: [u32; ROW_WORDS] = [row.slot.0, row.start, row.tokens, row.new_pages.len() as u32, flags];
+            pack(&mut packed.rows, words);
+            pack(&mut packed.new_pages, row.new_pages.iter().map(|page| page.0));
+        }
+        packed.attach.clear();
+        packed.attach.extend(plan.attach.iter().map(|attach| {
+            let live =
+                clients.get(attach.request).expect("a request that is planned is live: an abort reaches both books");
+            wire::Attach {
+                slot: attach.slot.0,
+                prompt_len: attach.prompt_len,
+                sampling: live.sampling(),
+                history: attach.history.clone().map(Into::into),
+                position_offset: 0,
+                images: Vec::new(),
+            }
+        }));
+        self.frame.clear();
+        encode_into(&mut self.frame, packed);
+        &self.frame
     }
 }

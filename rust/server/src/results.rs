@@ -1,7 +1,6 @@
 use lightllm_router::{self as scheduler, RowResult};
-use lightllm_wire::{self as wire, RankMessage, StepOutput, decode};
+use lightllm_wire::{self as wire, RankMessage, decode};
 
-use crate::output::outputs_by_client;
 use crate::router::{Router, Unanswered, seconds};
 use crate::telemetry;
 use crate::{Error, Result};
@@ -39,14 +38,8 @@ impl Router<'_> {
         for admission in outputs.iter().filter_map(|output| output.admission) {
             self.telemetry.observe(telemetry::QUEUE, seconds(admission.queue_ns));
         }
-        for (client, output) in outputs_by_client(outputs, result.extras, &unanswered.requests, &mut self.clients) {
-            if !output.rows.is_empty() {
-                self.tell(client, &StepOutput { rows: output.rows });
-            }
-            for failed in output.failed {
-                self.tell(client, &failed);
-            }
-        }
+        let Self { output_writer, clients, outbox, .. } = self;
+        output_writer.write(outputs, result.extras, &unanswered.requests, clients, outbox);
         Ok(())
     }
 

@@ -8,7 +8,9 @@ use crate::clients::{ClientId, Clients};
 use crate::clock::Clock;
 use crate::intake::failure;
 use crate::journal::Journal;
-use crate::plan::plan_message;
+use crate::outbox::Outbox;
+use crate::output::OutputWriter;
+use crate::plan::PlanWriter;
 use crate::process::stopped;
 use crate::ranks::{Capacity, Ranks};
 use crate::settings::scheduler_config;
@@ -47,7 +49,9 @@ pub struct Router<'a> {
     pub telemetry: Telemetry,
     pub journal: Journal,
     /// Frames for HTTP processes. They leave after the next plan: ranks go before readers.
-    outbox: Vec<(ClientId, Vec<u8>)>,
+    pub outbox: Outbox,
+    pub output_writer: OutputWriter,
+    plan_writer: PlanWriter,
 }
 
 impl<'a> Router<'a> {
@@ -64,7 +68,9 @@ impl<'a> Router<'a> {
             unanswered: VecDeque::new(),
             answered: 0,
             telemetry: Telemetry::new(start.process.clone()),
-            outbox: Vec::new(),
+            outbox: Outbox::default(),
+            output_writer: OutputWriter::default(),
+            plan_writer: PlanWriter::default(),
         })
     }
 
@@ -139,12 +145,12 @@ impl<'a> Router<'a> {
             }
             let Some(plan) = plan else { return Ok(()) };
             let recorded = self.clock.now();
-            let frame = encode(&plan_message(&plan, &self.clients));
+            let frame = self.plan_writer.frame(&plan, &self.clients);
             self.telemetry.observe(telemetry::PLAN, seconds(planned - begin));
             self.telemetry.observe(telemetry::ENCODE, seconds(self.clock.now() - recorded));
             self.telemetry.admitted(plan.attach.len());
             for (rank, identity) in self.ranks.identities().enumerate() {
-                if !self.sockets.plans.send(identity, &frame)? {
+                if !self.sockets.plans.send(identity, frame)? {
                     return Err(Error::Rank { rank: rank as u32, what: "is gone".to_owned() });
                 }
             }
@@ -156,7 +162,7 @@ impl<'a> Router<'a> {
 
     /// Puts a frame for an HTTP process into the outbox.
     pub fn tell<T: serde::Serialize>(&mut self, client: ClientId, message: &T) {
-        self.outbox.push((client, encode(message)));
+        self.outbox.push(client, message);
     }
 
     /// Tells an HTTP process that a request of its own has failed.
@@ -167,9 +173,10 @@ impl<'a> Router<'a> {
 
     /// Sends what is in the outbox. If an HTTP process is gone, or takes nothing in, its requests end.
     fn send_outbox(&mut self) -> Result<()> {
-        for (client, frame) in std::mem::take(&mut self.outbox) {
+        let mut outbox = std::mem::take(&mut self.outbox);
+        for (client, frame) in outbox.frames() {
             let Some(identity) = self.clients.identity(client) else { continue };
-            let orphans = if self.sockets.requests.send(identity, &frame)? {
+            let orphans = if self.sockets.requests.send(identity, frame)? {
                 self.clients.sent(client, frame.len())
             } else {
                 self.clients.gone(client)
@@ -178,6 +185,8 @@ impl<'a> Router<'a> {
                 self.abort(orphan);
             }
         }
+        outbox.clear();
+        self.outbox = outbox; // for its memory: an abort tells nobody anything
         Ok(())
     }
 

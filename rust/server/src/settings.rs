@@ -13,8 +13,7 @@ pub fn scheduler_config(wanted: &Scheduling, capacity: Capacity) -> Result<Sched
     for (parameter, value) in &wanted.policy_parameters {
         policy = policy.with(parameter, *value)?;
     }
-    #[allow(clippy::needless_update)] // some fields are not the operator's to set
-    let config = SchedulerConfig {
+    Ok(SchedulerConfig {
         pages: capacity.pages,
         page_size: capacity.page_size,
         slots: capacity.slots,
@@ -37,9 +36,8 @@ pub fn scheduler_config(wanted: &Scheduling, capacity: Capacity) -> Result<Sched
         },
         eviction: named("eviction", &wanted.eviction)?,
         seed: wanted.seed,
-        ..SchedulerConfig::default()
-    };
-    Ok(config)
+        debug_checks: wanted.debug_checks,
+    })
 }
 
 /// The value of an enumeration that has this name.

@@ -141,6 +141,12 @@ impl Telemetry {
             ("generation_tokens_total", generated),
             ("batch_inference_count", (totals.steps - last.steps) as f64),
             ("lightllm_preemptions_total", (totals.preemptions - last.preemptions) as f64),
+            ("lightllm_bypasses_total", (totals.bypasses - last.bypasses) as f64),
+            ("lightllm_deferrals_total", (totals.deferred - last.deferred) as f64),
+            ("lightllm_forks_total", (totals.forks - last.forks) as f64),
+            ("lightllm_page_copies_total", (totals.copies - last.copies) as f64),
+            ("lightllm_planned_tokens_total", (totals.planned_tokens - last.planned_tokens) as f64),
+            ("lightllm_budget_tokens_total", (totals.budget_tokens - last.budget_tokens) as f64),
             ("lightllm_journal_errors_total", std::mem::take(&mut self.journal_errors) as f64),
         ]
         .into_iter()

@@ -19,7 +19,15 @@ pub enum BadFrame {
 
 /// One frame.
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
-    rmp_serde::to_vec(message).expect("messages hold only types that msgpack has, and a Vec takes any length")
+    let mut frame = Vec::with_capacity(128);
+    encode_into(&mut frame, message);
+    frame
+}
+
+/// One frame, after what is in `buffer` already.
+pub fn encode_into<T: Serialize>(buffer: &mut Vec<u8>, message: &T) {
+    rmp_serde::encode::write(buffer, message)
+        .expect("messages hold only types that msgpack has, and a Vec takes any length");
 }
 
 /// The message in `frame`.

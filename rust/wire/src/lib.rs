@@ -15,13 +15,15 @@ mod sampling;
 mod start;
 mod steps;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use control::{
     ChildHello, ChildMessage, Drain, Drained, EngineDown, EngineUp, Fatal, Notice, Phase, Ready, Stop,
     SupervisorMessage,
 };
-pub use frame::{BadFrame, MAX_FRAME_BYTES, PROTOCOL, decode, encode};
+pub use frame::{BadFrame, MAX_FRAME_BYTES, PROTOCOL, decode, encode, encode_into};
 pub use requests::{
     Abort, Add, Admission, ClientHello, ClientMessage, FINISH_LENGTH, FINISH_RUNNING, FINISH_STOP, Failed, OutputRow,
     Received, RouterHello, RouterMessage, Sibling, StepOutput,
@@ -29,11 +31,11 @@ pub use requests::{
 pub use sampling::{Sampling, TokenLogprobs};
 pub use start::{JournalStart, RouterStart, Scheduling};
 pub use steps::{
-    Attach, FLAG_EMITS, FLAG_FROM_LAST, PlanMessage, ROW_WORDS, RankHello, RankMessage, RankStop, RowExtra, StepFailed,
-    StepPlan, StepResult,
+    Attach, FLAG_EMITS, FLAG_FROM_LAST, PackedPlan, PlanMessage, ROW_WORDS, RankHello, RankMessage, RankStop, RowExtra,
+    StepFailed, StepPlan, StepResult,
 };
 pub use telemetry::{
     GaugesAnswer, GaugesQuery, HealthAnswer, HealthMessage, HealthQuery, Heartbeat, MetricsAnswer, MetricsMessage,
     MetricsQuery, Observations, Report, Sample, ServiceState, TelemetryAnswer,
 };
-pub use words::Words;
+pub use words::{Words, pack};

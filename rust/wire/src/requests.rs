@@ -91,6 +91,15 @@ pub struct Admission {
     pub queue_us: u64,
 }
 
+impl StepOutput {
+    /// A frame of `count` rows that were encoded one by one.
+    pub fn frame_of(frame: &mut Vec<u8>, rows: &[u8], count: u32) {
+        frame.extend_from_slice(b"\x92\xa6output\xdd"); // an array of two: the tag, and an array with a long length
+        frame.extend_from_slice(&count.to_be_bytes());
+        frame.extend_from_slice(rows);
+    }
+}
+
 /// What one request got out of one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutputRow {

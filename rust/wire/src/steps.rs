@@ -1,4 +1,5 @@
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_bytes::{ByteBuf, Bytes};
 
 use crate::{Sampling, TokenLogprobs, Words};
 
@@ -69,6 +70,33 @@ union! {
         }
         /// No more plans will come.
         "stop" => RankStop {}
+    }
+}
+
+/// A [`StepPlan`] whose long arrays are packed already: little-endian words, as they travel. Written as one.
+#[derive(Debug, Default)]
+pub struct PackedPlan {
+    /// See [`StepPlan`] for this and all others.
+    pub step: u64,
+    #[allow(missing_docs)]
+    pub detach: ByteBuf,
+    #[allow(missing_docs)]
+    pub attach: Vec<Attach>,
+    #[allow(missing_docs)]
+    pub copies: ByteBuf,
+    #[allow(missing_docs)]
+    pub rows: ByteBuf,
+    #[allow(missing_docs)]
+    pub new_pages: ByteBuf,
+    #[allow(missing_docs)]
+    pub token_ids: ByteBuf,
+}
+
+impl Serialize for PackedPlan {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { step, detach, attach, copies, rows, new_pages, token_ids } = self;
+        let groups = Bytes::new(&[]);
+        ("plan", step, detach, attach, copies, rows, new_pages, token_ids, groups).serialize(serializer)
     }
 }
 

@@ -13,6 +13,10 @@ impl From<Vec<u32>> for Words {
 
 impl Serialize for Words {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Most are the one token of a row: no allocation for those.
+        if let [word] = self.0.as_slice() {
+            return serializer.serialize_bytes(&word.to_le_bytes());
+        }
         let mut bytes = Vec::with_capacity(self.0.len() * 4);
         for word in &self.0 {
             bytes.extend_from_slice(&word.to_le_bytes());
@@ -41,4 +45,9 @@ impl<'de> Deserialize<'de> for Words {
         }
         deserializer.deserialize_bytes(WordVisitor)
     }
+}
+
+/// Adds words to a byte string, as they travel.
+pub fn pack(bytes: &mut Vec<u8>, words: impl IntoIterator<Item = u32>) {
+    bytes.extend(words.into_iter().flat_map(u32::to_le_bytes));
 }
