@@ -124,11 +124,8 @@ impl Memory {
     /// Publishes the full pages of the first `computed` positions, whose tokens are `tokens`. What is held does not
     /// get more: where the cache has the same pages, either others hold them already, or it gives them up for these.
     pub fn publish(&mut self, holding: &mut Holding, tokens: &[u32], computed: usize) {
+        let Some(node) = holding.lock.filter(|_| computed >= (holding.shared + 1) * self.page_size) else { return };
         let full = computed / self.page_size;
-        let Some(node) = holding.lock else { return };
-        if full <= holding.shared {
-            return;
-        }
         let tokens = &tokens[holding.shared * self.page_size..full * self.page_size];
         let published = self.cache.publish(node, tokens, &holding.pages[holding.shared..full]);
         holding.lock = Some(published.node);
