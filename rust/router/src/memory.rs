@@ -23,16 +23,17 @@ pub(crate) struct Memory {
 
 /// The pages of one running request.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Holding {
     /// Its page table, by position. The first `shared` stand for published pages; the rest is private.
     pub pages: Vec<PageId>,
     /// Pages from the front whose tokens are in the prefix cache.
     shared: usize,
+    /// Where the shared pages end in the prefix cache.
+    lock: Option<NodeId>,
     /// Those of the shared ones that the cache did not take, since it had others with the same tokens. The backend
     /// knows them in this request's page table, so they stay there until the request is gone.
     duplicates: Vec<PageId>,
-    /// Where the shared pages end in the prefix cache.
-    lock: Option<NodeId>,
 }
 
 impl Holding {

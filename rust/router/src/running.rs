@@ -11,7 +11,7 @@ use crate::sequence::Sequence;
 /// The fields that each step touches come first, and next to each other: with thousands of requests the time of a step
 /// is that of fetching them.
 #[derive(Debug)]
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub(crate) struct Running {
     /// Positions in rows so far, cached ones included.
     pub planned: usize,

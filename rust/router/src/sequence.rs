@@ -9,17 +9,17 @@ use crate::request::{Admission, Finish, Request};
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Sequence {
-    /// Prompt and outputs.
-    pub tokens: Vec<u32>,
-    pub prompt_len: usize,
-    /// When it was added, as a count: its place in the queue, and what tells it from a later request of the same id.
-    pub arrival: u64,
-    pub id: RequestId,
-    /// Positions whose results have come, whatever became of their pages.
-    computed: usize,
     pub max_tokens: u32,
     /// Rows without a result.
     pub unanswered: u32,
+    /// When it was added, as a count: its place in the queue, and what tells it from a later request of the same id.
+    pub arrival: u64,
+    pub id: RequestId,
+    pub prompt_len: usize,
+    /// Prompt and outputs.
+    pub tokens: Vec<u32>,
+    /// Positions whose results have come, whatever became of their pages.
+    computed: usize,
     end_ids: Vec<u32>,
     pub tenant: u64,
     min_tokens: u32,

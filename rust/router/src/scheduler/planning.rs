@@ -64,7 +64,7 @@ impl Scheduler {
                 rows: Vec::with_capacity(self.running.len()),
                 token_ids: Vec::new(),
             },
-            rows: Vec::with_capacity(self.running.len()),
+            rows: self.spare_rows.pop().unwrap_or_default(),
             budget: step_tokens,
             prefilled: 0,
             preempted: false,
@@ -75,6 +75,7 @@ impl Scheduler {
         draft.plan.copies = self.copies.drain(..).map(|copy| (copy.from, copy.to)).collect();
         let plan = &draft.plan;
         if plan.rows.is_empty() && plan.detach.is_empty() && plan.copies.is_empty() {
+            self.spare_rows.push(draft.rows);
             self.check();
             return None;
         }

@@ -42,7 +42,7 @@ impl Scheduler {
             }
         };
         let outcomes = read(step, result)?;
-        let step = self.unanswered.pop_front().expect("just looked at");
+        let mut step = self.unanswered.pop_front().expect("just looked at");
         self.pace.note(step.planned_ns, now, step.tokens, step.prefilled);
         let mut outputs = Vec::with_capacity(outcomes.len());
         let mut bill = Bill::default();
@@ -55,6 +55,8 @@ impl Scheduler {
             outputs.push(output);
         }
         self.queue.charge(bill.tenant, bill.tokens);
+        step.rows.clear();
+        self.spare_rows.push(step.rows);
         self.check();
         Ok(outputs)
     }

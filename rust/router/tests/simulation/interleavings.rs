@@ -169,6 +169,17 @@ proptest! {
         run(config, operations, depth);
     }
 
+    /// Conservative admission keeps its promise, whatever is shared, forked or published twice.
+    #[test]
+    fn conservative_never_evicts(
+        config in config(),
+        depth in 1usize..3,
+        operations in prop::collection::vec(operation(true), 0..120),
+    ) {
+        let driver = run(SchedulerConfig { policy: PolicyConfig::Conservative, ..config }, operations, depth);
+        prop_assert_eq!(driver.scheduler.stats().totals.preemptions, 0);
+    }
+
     /// The same calls give the same plans.
     #[test]
     fn plans_are_reproducible(config in config(), operations in prop::collection::vec(operation(true), 0..40)) {

@@ -3,6 +3,7 @@
 
 mod backend;
 mod driver;
+mod groups;
 mod interleavings;
 mod results;
 mod scenarios;
