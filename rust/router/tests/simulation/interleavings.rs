@@ -194,7 +194,7 @@ proptest! {
 fn the_interleavings_get_everywhere() {
     let mut runner = TestRunner::deterministic();
     let strategy = (config(), prop::collection::vec(operation(true), 0..120));
-    let mut sums = [0; 10];
+    let mut sums = [0; 11];
     for _ in 0..600 {
         let (config, operations) = strategy.new_tree(&mut runner).expect("nothing is filtered").current();
         let totals = run(config, operations, 2).scheduler.stats().totals;
@@ -205,6 +205,7 @@ fn the_interleavings_get_everywhere() {
             totals.finished_failed,
             totals.aborted,
             totals.refused_queue_full,
+            totals.refused_late,
             totals.bypasses,
             totals.deferred,
             totals.forks,

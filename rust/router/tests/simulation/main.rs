@@ -5,5 +5,7 @@ mod backend;
 mod driver;
 mod groups;
 mod interleavings;
+mod modes;
+mod precedence;
 mod results;
 mod scenarios;
