@@ -75,7 +75,8 @@ impl PrefixCache {
             assert_eq!(below.depth as usize, node.end(), "depth of {child:?}");
             assert!(below.usage.last <= node.usage.last || node.parent.is_none(), "a path is used from its start");
             assert_eq!(below.hash, self.hash(&below.tokens[..self.page_size]), "hash of {child:?}");
-            assert_eq!(self.child(id, &below.tokens), Some(child), "{child:?} is found, it alone");
+            let found = self.child(id, &below.tokens);
+            assert_eq!(found, Some((child, below.pages.len())), "{child:?} is found, it alone");
         }
         assert!(locks <= node.locks, "who holds a child of {id:?} holds it too");
     }

@@ -95,9 +95,8 @@ impl PrefixCache {
 
     /// Extends a match that ends where `at` ends.
     fn descend(&self, mut at: NodeId, found: &mut Match, tokens: &[u32]) {
-        while let Some(child) = self.child(at, self.rest(found, tokens)) {
+        while let Some((child, pages)) = self.child(at, self.rest(found, tokens)) {
             let node = &self.arena[child];
-            let pages = common_tokens(&node.tokens, self.rest(found, tokens)) / self.page_size;
             found.end = Some(End { node: child, version: node.version, pages });
             found.pages += pages;
             if pages < node.pages.len() {
@@ -112,22 +111,26 @@ impl PrefixCache {
         &tokens[found.pages * self.page_size..found.sought * self.page_size]
     }
 
-    /// The child that begins with the first page of `tokens`.
-    pub(super) fn child(&self, at: NodeId, tokens: &[u32]) -> Option<NodeId> {
+    /// The child that begins with the first page of `tokens`, and how many of its pages they match.
+    pub(super) fn child(&self, at: NodeId, tokens: &[u32]) -> Option<(NodeId, usize)> {
         if self.arena[at].children == 0 {
             return None;
         }
-        let page = tokens.get(..self.page_size)?;
-        let mut candidates = self.index.candidates(&self.arena, at, self.hash(page));
-        candidates.find(|child| self.arena[*child].tokens[..self.page_size] == *page)
+        let hash = self.hash(tokens.get(..self.page_size)?);
+        let candidates = self.index.candidates(&self.arena, at, hash);
+        // Those of the same hash almost always match. One page at least has to.
+        let pages = |child: NodeId| common_tokens(&self.arena[child].tokens, tokens) / self.page_size;
+        candidates.map(|child| (child, pages(child))).find(|(_, pages)| *pages > 0)
     }
 }
 
 /// How many tokens two sequences have in common at their beginning.
 pub(super) fn common_tokens(a: &[u32], b: &[u32]) -> usize {
-    // Whole blocks are compared as memory; only in the one that differs does it matter where.
-    const BLOCK: usize = 128;
-    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK)).take_while(|(a, b)| a == b).count();
-    let same = blocks * BLOCK;
+    // Blocks are compared as memory; only in the one that differs does it matter where.
+    let mut same = 0;
+    for block in [128, 8] {
+        let blocks = a[same..].chunks_exact(block).zip(b[same..].chunks_exact(block));
+        same += blocks.take_while(|(a, b)| a == b).count() * block;
+    }
     same + a[same..].iter().zip(&b[same..]).take_while(|(a, b)| a == b).count()
 }

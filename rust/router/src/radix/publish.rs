@@ -1,6 +1,5 @@
 //! Computed pages enter the tree.
 
-use super::matching::common_tokens;
 use super::{Fault, NodeId, PrefixCache};
 use crate::ids::PageId;
 use crate::radix::arena::Node;
@@ -26,11 +25,10 @@ impl PrefixCache {
         let mut done = 0;
         while done < pages.len() {
             let rest = &tokens[done * self.page_size..];
-            let Some(child) = self.child(published.node, rest) else {
+            let Some((child, common)) = self.child(published.node, rest) else {
                 published.node = self.append(published.node, rest, &pages[done..]);
                 break;
             };
-            let common = common_tokens(&self.arena[child].tokens, rest) / self.page_size;
             let at = if common < self.arena[child].pages.len() { self.split(child, common) } else { child };
             let takes_all = self.has(Fault::ReplacesHeldPages);
             let (node, ours) = (&mut self.arena[at], &pages[done..done + common]);
