@@ -13,7 +13,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 RUST_FILES := Cargo.toml $(shell find rust -name '*.rs' -o -name Cargo.toml 2>/dev/null)
 
-.PHONY: install serve test test-rust test-python lint format wheel wheelhouse bench clean
+.PHONY: install serve test test-rust test-python lint format fuzz wheel wheelhouse bench clean
 
 install: $(VENV)/installed
 
@@ -51,6 +51,17 @@ format:
 	cargo fmt --all
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Any bytes at all for the decoders, a minute each; with a nightly toolchain of Rust.
+FUZZ_SECONDS ?= 60
+fuzz:
+	@cargo +nightly --version >/dev/null 2>&1 || \
+		{ echo "make fuzz needs a nightly toolchain: rustup toolchain install nightly"; exit 1; }
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	cargo +nightly run --quiet --manifest-path fuzz/Cargo.toml --bin seeds
+	@for target in frame_decoder journal_reader; do \
+		cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 || exit 1; \
+	done
 
 wheel: install
 	$(BIN)/maturin build --release --out dist

@@ -81,7 +81,7 @@ impl Driver {
             Operation::Add(request) => self.add(request),
             Operation::Continue(pick, keep, mut request) => {
                 if let Some(text) = self.texts.values().nth(pick % self.texts.len().max(1)) {
-                    let keep = keep % (text.len() + 1);
+                    let keep = keep % (text.len().min(36) + 1);
                     request.prompt.splice(0..0, text[..keep].iter().copied());
                 }
                 self.add(request);
@@ -165,37 +165,39 @@ pub fn record(config: SchedulerConfig, operations: &[Operation], key: [u8; 16], 
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    let prompt = prop::collection::vec(0..VOCABULARY, 1..24);
+    let random = prop::collection::vec(0..VOCABULARY, 1..24);
+    let prompt = prop_oneof![random.boxed(), (8usize..32).prop_map(|length| vec![1; length]).boxed()];
     let length = (0u32..40, 0u32..6, prop::collection::vec(0..VOCABULARY, 0..2));
     let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.1));
     let order = (-3i32..4, prop::option::weighted(0.3, 0u64..200_000_000), 0u64..3, 0u64..3);
-    (prompt, length, 0u128..3, flags, order, 0usize..4, prop::option::of(0u32..24)).prop_map(
-        |(
-            prompt,
-            (max_tokens, min_tokens, end_ids),
-            cache_salt,
-            (wants_history, prompt_logprobs),
-            order,
-            n,
-            expected,
-        )| {
-            let (priority, deadline, tenant, class) = order;
-            Request {
-                end_ids,
-                min_tokens,
+    (prompt, length, 0u128..3, flags, order, prop::option::weighted(0.3, 1usize..3), prop::option::of(0u32..24))
+        .prop_map(
+            |(
+                prompt,
+                (max_tokens, min_tokens, end_ids),
                 cache_salt,
-                wants_history,
-                prompt_logprobs,
-                priority,
-                deadline,
-                tenant,
-                class,
-                siblings: vec![RequestId(0); n.saturating_sub(1)],
-                expected_tokens: expected,
-                ..Request::new(RequestId(0), prompt, max_tokens)
-            }
-        },
-    )
+                (wants_history, prompt_logprobs),
+                order,
+                n,
+                expected,
+            )| {
+                let (priority, deadline, tenant, class) = order;
+                Request {
+                    end_ids,
+                    min_tokens,
+                    cache_salt,
+                    wants_history,
+                    prompt_logprobs,
+                    priority,
+                    deadline,
+                    tenant,
+                    class,
+                    siblings: vec![RequestId(0); n.unwrap_or(0)],
+                    expected_tokens: expected,
+                    ..Request::new(RequestId(0), prompt, max_tokens)
+                }
+            },
+        )
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -215,9 +217,13 @@ pub fn operations() -> impl Strategy<Value = Vec<Operation>> {
     prop::collection::vec(operation(), 0..300)
 }
 
+/// Half of them admit whoever fits, so that running ones are preempted.
 fn policy() -> impl Strategy<Value = PolicyConfig> {
-    prop::sample::select(PolicyConfig::NAMES.to_vec())
-        .prop_map(|name| PolicyConfig::from_name(name).expect("it is one of the names"))
+    let named = |name: &str| PolicyConfig::from_name(name).expect("it is one of the names");
+    prop_oneof![
+        Just(PolicyConfig::Aggressive { watermark: 1.0 }),
+        prop::sample::select(PolicyConfig::NAMES.to_vec()).prop_map(named),
+    ]
 }
 
 /// Pools for a few long requests, so that running ones are preempted often.

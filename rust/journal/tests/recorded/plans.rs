@@ -91,7 +91,7 @@ proptest! {
 fn the_runs_get_everywhere() {
     let mut runner = TestRunner::deterministic();
     let strategy = (config(), operations());
-    let mut seen = [0usize; 10];
+    let mut seen = [0usize; 13];
     for _ in 0..200 {
         let (config, operations) = strategy.new_tree(&mut runner).expect("nothing is filtered").current();
         let mut driver = record(config, &operations, KEY, false);
@@ -99,6 +99,9 @@ fn the_runs_get_everywhere() {
         let totals = driver.scheduler.stats().totals;
         seen[0] += totals.preemptions as usize;
         seen[1] += totals.prefix_hits as usize;
+        seen[10] += totals.forks as usize;
+        seen[11] += totals.deferred as usize;
+        seen[12] += totals.refused_late as usize;
         for entry in Reader::new("test".to_owned(), journal.as_slice()).expect("a header") {
             match entry.expect("what was written is read").1 {
                 Record::Add(add) => {

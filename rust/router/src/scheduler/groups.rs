@@ -31,7 +31,6 @@ impl Scheduler {
             if !start.is_multiple_of(self.config.page_size as usize) {
                 self.copies.push(PageCopy { slot, from, to: member.holding.pages[shared] });
             }
-            self.running.begin_prefill(slot);
         }
     }
 
@@ -61,7 +60,6 @@ impl Scheduler {
         }
         let part = if members.is_empty() { Part::Alone } else { Part::Leads(members) };
         self.running.get_mut(slot).expect("a member runs").part = part;
-        self.running.begin_prefill(slot);
     }
 
     /// A member that waits for the prompt leaves.

@@ -3,9 +3,6 @@
 
 mod backend;
 mod driver;
-mod groups;
 mod interleavings;
-mod modes;
-mod precedence;
 mod results;
 mod scenarios;

@@ -57,8 +57,6 @@ impl Decorator {
             request.priority = self.priorities[self.random.below(self.priorities.len() as u64) as usize];
         }
         request.deadline_ns = self.deadline_ns.or(request.deadline_ns);
-        if self.n > 1 {
-            request.siblings = vec![request.output_tokens; self.n as usize - 1];
-        }
+        request.n = self.n;
     }
 }

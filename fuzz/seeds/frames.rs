@@ -1,0 +1,102 @@
+//! One frame of many a kind.
+
+use lightllm_wire::{self as wire, encode};
+use serde_bytes::ByteBuf;
+
+pub fn frames() -> Vec<Vec<u8>> {
+    let words = || wire::Words(vec![1, 2, 3]);
+    let row = wire::OutputRow {
+        request: 7,
+        tokens: words(),
+        finish: wire::FINISH_STOP,
+        admission: Some(wire::Admission { cached_tokens: 16, queue_us: 1500 }),
+        logprobs: None,
+        prompt_start: 0,
+        prompt_logprobs: None,
+    };
+    let failed = wire::Failed { request: 7, kind: "queue_full".into(), message: "later".into(), retry_after: 3 };
+    let hello = wire::RankHello {
+        protocol: wire::PROTOCOL,
+        rank: 0,
+        world: 1,
+        pages: 64,
+        page_size: 16,
+        slots: 4,
+        vocab: 1000,
+        context: 512,
+    };
+    let sampling = wire::Sampling {
+        temperature: 0.7,
+        top_p: 0.9,
+        top_k: -1,
+        min_p: 0.0,
+        seed: 5,
+        presence: 0.0,
+        frequency: 0.0,
+        repetition: 1.1,
+        min_tokens: 0,
+        logprobs: 2,
+        prompt_logprobs: -1,
+        end_ids: words(),
+        bias_ids: wire::Words(vec![4]),
+        bias_values: ByteBuf::from(vec![0, 0, 128, 63]),
+    };
+    let add = wire::Add {
+        request: 7,
+        prompt: words(),
+        max_tokens: 100,
+        sampling: sampling.clone(),
+        cache_salt: "tenant".into(),
+        priority: -1,
+        deadline_ms: 500,
+        tenant: 3,
+        class_label: 4,
+        siblings: vec![wire::Sibling { request: 8, seed: 6 }],
+    };
+    let attach = wire::Attach {
+        slot: 1,
+        prompt_len: 3,
+        sampling,
+        history: Some(words()),
+        position_offset: 0,
+        images: Vec::new(),
+    };
+    let plan = wire::StepPlan {
+        step: 9,
+        detach: words(),
+        attach: vec![attach],
+        copies: wire::Words(vec![1, 2]),
+        rows: wire::Words(vec![1, 0, 3, 1, wire::FLAG_EMITS]),
+        new_pages: words(),
+        token_ids: words(),
+        groups: wire::Words(Vec::new()),
+    };
+    let logprobs = wire::TokenLogprobs { chosen: -0.5, ids: words(), values: ByteBuf::from(vec![0; 12]) };
+    let extra = wire::RowExtra {
+        row: 0,
+        logprobs: Some(vec![logprobs]),
+        prompt_start: 0,
+        prompt_logprobs: None,
+        error: Some("not finite".into()),
+    };
+    let result =
+        wire::StepResult { step: 9, rows: words(), counts: words(), tokens: words(), extras: vec![extra], busy_us: 9 };
+    vec![
+        encode(&add),
+        encode(&plan),
+        encode(&result),
+        encode(&wire::ClientHello { protocol: wire::PROTOCOL, name: "http-0".into() }),
+        encode(&wire::Abort { requests: vec![1, 2, 3] }),
+        encode(&wire::Received { total: 1 << 40 }),
+        encode(&wire::StepOutput { rows: vec![row] }),
+        encode(&failed),
+        encode(&hello),
+        encode(&wire::RankStop {}),
+        encode(&wire::StepFailed { step: 9, rank: 0, message: "out of memory".into() }),
+        encode(&wire::ChildHello { protocol: wire::PROTOCOL, process: "router".into(), pid: 42 }),
+        encode(&wire::Fatal { message: "no".into() }),
+        encode(&wire::Ready {}),
+        encode(&wire::HealthQuery { query: 1 }),
+        encode(&wire::MetricsQuery { query: 1 }),
+    ]
+}
