@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("mock_stack.py", "cpu_demo.py")
+BENCHMARKS = ("router_process.py", "mock_stack.py", "cpu_demo.py")
 
 
 def processor() -> str:

@@ -11,7 +11,7 @@ from lightllm_rs._core import SchedulerError
 from lightllm_rs.simulate import presets
 from lightllm_rs.simulate.engine import sweep
 from lightllm_rs.simulate.errors import InputError, input_error
-from lightllm_rs.simulate.files import join_csv, write_json, write_text
+from lightllm_rs.simulate.files import check_target, join_csv, write_json, write_text
 from lightllm_rs.simulate.page import page
 from lightllm_rs.simulate.progress import Bar
 from lightllm_rs.simulate.reports import Report, Setup
@@ -25,6 +25,9 @@ INTERRUPTED = 130
 def run(parsed: argparse.Namespace) -> int:
     """Simulates what the flags say, and writes what they ask for. Returns the exit code."""
     try:
+        for target in (parsed.json, parsed.csv, parsed.html):
+            if target is not None:
+                check_target(target)
         if parsed.preset is not None:
             _preset(parsed)
         else:

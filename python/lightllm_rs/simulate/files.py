@@ -12,6 +12,14 @@ from typing import Any
 from lightllm_rs.simulate.errors import input_error
 
 
+def check_target(target: str) -> None:
+    """Whether a file can be written there, before hours are spent. Raises InputError."""
+    path = Path(target)
+    if target != "-" and (path.is_dir() or not path.parent.is_dir()):
+        reason = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise input_error(f"{path}: {reason}: give a file to write", path=path)
+
+
 def write_json(target: str, rows: Sequence[Any]) -> None:
     """A JSON list, one row a line; `-` is standard output. Raises InputError."""
     text = "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"

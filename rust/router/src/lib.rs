@@ -77,7 +77,8 @@ mod sequence;
 mod stats;
 
 pub use admission::{
-    AdmissionPolicy, Aggressive, Conservative, Demand, Ema, Oracle, PastFuture, PastFutureConfig, PolicyConfig, Room,
+    AdmissionPolicy, Aggressive, Conservative, Demand, Ema, Forecast, ForecastConfig, Oracle, PastFuture,
+    PastFutureConfig, PolicyConfig, Room,
 };
 pub use config::{ScheduleMode, SchedulerConfig};
 pub use error::{Error, Result};

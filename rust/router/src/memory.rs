@@ -23,16 +23,17 @@ pub(crate) struct Memory {
 
 /// The pages of one running request.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Holding {
     /// Its page table, by position. The first `shared` stand for published pages; the rest is private.
     pub pages: Vec<PageId>,
     /// Pages from the front whose tokens are in the prefix cache.
     shared: usize,
+    /// Where the shared pages end in the prefix cache.
+    lock: Option<NodeId>,
     /// Those of the shared ones that the cache did not take, since it had others with the same tokens. The backend
     /// knows them in this request's page table, so they stay there until the request is gone.
     duplicates: Vec<PageId>,
-    /// Where the shared pages end in the prefix cache.
-    lock: Option<NodeId>,
 }
 
 impl Holding {
@@ -124,11 +125,8 @@ impl Memory {
     /// Publishes the full pages of the first `computed` positions, whose tokens are `tokens`. What is held does not
     /// get more: where the cache has the same pages, either others hold them already, or it gives them up for these.
     pub fn publish(&mut self, holding: &mut Holding, tokens: &[u32], computed: usize) {
+        let Some(node) = holding.lock.filter(|_| computed >= (holding.shared + 1) * self.page_size) else { return };
         let full = computed / self.page_size;
-        let Some(node) = holding.lock else { return };
-        if full <= holding.shared {
-            return;
-        }
         let tokens = &tokens[holding.shared * self.page_size..full * self.page_size];
         let published = self.cache.publish(node, tokens, &holding.pages[holding.shared..full]);
         holding.lock = Some(published.node);

@@ -7,20 +7,26 @@ use crate::memory::Holding;
 use crate::sequence::Sequence;
 
 /// A request that has a slot and pages.
+///
+/// The fields that each step touches come first, and next to each other: with thousands of requests the time of a step
+/// is that of fetching them.
 #[derive(Debug)]
+#[repr(C, align(128))]
 pub(crate) struct Running {
-    pub sequence: Sequence,
-    pub holding: Holding,
-    /// The backend has been told of it.
-    pub attached: bool,
-    /// Pages that the backend has been told of.
-    pub told_pages: usize,
-    /// Positions that were known when it was admitted: they are prefilled, later ones decoded.
-    pub prefill_len: usize,
     /// Positions in rows so far, cached ones included.
     pub planned: usize,
+    /// Positions that were known when it was admitted: they are prefilled, later ones decoded.
+    pub prefill_len: usize,
+    /// Pages that the backend has been told of.
+    pub told_pages: usize,
     /// Outputs known or in rows without a result.
     pub planned_outputs: u32,
+    /// The backend has been told of it.
+    pub attached: bool,
+    pub holding: Holding,
+    pub sequence: Sequence,
+    /// When it was admitted, as a count.
+    pub admission: u64,
     /// Its part in a group whose prompt isn't computed yet.
     pub part: Part,
 }
@@ -48,6 +54,7 @@ impl Running {
             prefill_len: sequence.tokens.len(),
             planned: cached,
             planned_outputs: sequence.outputs(),
+            admission: 0,
             part,
             sequence,
         }
@@ -67,11 +74,13 @@ impl Running {
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct RunningSet {
-    slots: Vec<Option<(u64, Running)>>,
+    slots: Vec<Option<Running>>,
     /// Lowest first, so that few requests use few and always the same slots.
     free: BTreeSet<SlotId>,
-    /// Admissions, counted, and their slots; in order.
+    /// Admissions and their slots, in order.
     order: Vec<(u64, SlotId)>,
+    /// Those whose prefill has rows to plan or results to come, in the order in which it began.
+    prefilling: Vec<SlotId>,
     next_admission: u64,
 }
 
@@ -81,6 +90,7 @@ impl RunningSet {
             slots: (0..slots).map(|_| None).collect(),
             free: (0..slots).map(SlotId).collect(),
             order: Vec::with_capacity(slots as usize),
+            prefilling: Vec::new(),
             next_admission: 0,
         }
     }
@@ -104,32 +114,47 @@ impl RunningSet {
     /// Takes the lowest free slot. The caller knows that there is one.
     pub fn insert(&mut self, running: Running) -> SlotId {
         let slot = self.free.pop_first().expect("a free slot was seen");
+        if !matches!(running.part, Part::Awaits(_)) {
+            self.prefilling.push(slot);
+        }
         self.order.push((self.next_admission, slot));
-        self.slots[slot.index()] = Some((self.next_admission, running));
+        self.slots[slot.index()] = Some(Running { admission: self.next_admission, ..running });
         self.next_admission += 1;
         slot
     }
 
     /// Empties a slot, which may be used again at once.
     pub fn remove(&mut self, slot: SlotId) -> Option<Running> {
-        let (admission, running) = self.slots[slot.index()].take()?;
-        let index = self.order.binary_search(&(admission, slot)).expect("a taken slot is in the order");
+        let running = self.slots[slot.index()].take()?;
+        let index = self.order.binary_search(&(running.admission, slot)).expect("a taken slot is in the order");
         self.order.remove(index);
+        self.end_prefill(slot);
         self.free.insert(slot);
         Some(running)
     }
 
+    /// One that waited for its prompt has something to prefill.
+    pub fn begin_prefill(&mut self, slot: SlotId) {
+        self.prefilling.push(slot);
+    }
+
+    /// The last result of its prefill has come.
+    pub fn end_prefill(&mut self, slot: SlotId) {
+        if let Some(index) = self.prefilling.iter().position(|other| *other == slot) {
+            self.prefilling.remove(index);
+        }
+    }
+
+    pub fn prefilling(&self) -> &[SlotId] {
+        &self.prefilling
+    }
+
     pub fn get(&self, slot: SlotId) -> Option<&Running> {
-        self.slots[slot.index()].as_ref().map(|(_, running)| running)
+        self.slots[slot.index()].as_ref()
     }
 
     pub fn get_mut(&mut self, slot: SlotId) -> Option<&mut Running> {
-        self.slots[slot.index()].as_mut().map(|(_, running)| running)
-    }
-
-    /// When the request in a slot was admitted, as a count.
-    pub fn admission(&self, slot: SlotId) -> u64 {
-        self.slots[slot.index()].as_ref().expect("the slot is taken").0
+        self.slots[slot.index()].as_mut()
     }
 
     /// The slot with this place in the order of admission. The caller knows that so many run.
@@ -139,10 +164,7 @@ impl RunningSet {
 
     /// In order of admission.
     pub fn iter(&self) -> impl Iterator<Item = (SlotId, &Running)> {
-        self.order.iter().map(|(_, slot)| {
-            let (_, running) = self.slots[slot.index()].as_ref().expect("an ordered slot is taken");
-            (*slot, running)
-        })
+        self.order.iter().map(|(_, slot)| (*slot, self.get(*slot).expect("an ordered slot is taken")))
     }
 
     pub fn check_invariants(&self) {
@@ -151,9 +173,13 @@ impl RunningSet {
         assert_eq!(taken + self.free.len(), self.slots.len(), "every slot is taken or free");
         assert!(self.order.is_sorted(), "the order is that of admission");
         for (admission, slot) in &self.order {
-            let entry = self.slots[slot.index()].as_ref();
-            assert_eq!(entry.map(|(admission, _)| *admission), Some(*admission), "slot {slot} in the order");
+            assert_eq!(self.get(*slot).map(|running| running.admission), Some(*admission), "slot {slot} in the order");
             assert!(!self.free.contains(slot), "slot {slot} is both taken and free");
         }
+        for (slot, running) in self.iter() {
+            let times = self.prefilling.iter().filter(|other| **other == slot).count();
+            assert!(times <= 1 && (times == 1 || running.prefill_left() == 0), "slot {slot} prefills");
+        }
+        assert!(self.prefilling.iter().all(|slot| self.get(*slot).is_some()), "those that prefill run");
     }
 }

@@ -4,43 +4,44 @@ use crate::ids::RequestId;
 use crate::radix::Match;
 use crate::request::{Admission, Finish, Request};
 
-/// A request and what has come of it.
+/// A request and what has come of it. What each step touches comes first: see [`Running`](crate::running::Running).
 #[allow(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Sequence {
+    pub max_tokens: u32,
+    /// Rows without a result.
+    pub unanswered: u32,
     /// When it was added, as a count: its place in the queue, and what tells it from a later request of the same id.
     pub arrival: u64,
     pub id: RequestId,
+    pub prompt_len: usize,
     /// Prompt and outputs.
     pub tokens: Vec<u32>,
-    pub prompt_len: usize,
-    pub max_tokens: u32,
+    /// Positions whose results have come, whatever became of their pages.
+    computed: usize,
     end_ids: Vec<u32>,
-    min_tokens: u32,
-    pub salt: u128,
-    pub wants_history: bool,
-    pub prompt_logprobs: bool,
-    pub priority: i32,
-    pub deadline: Option<u64>,
     pub tenant: u64,
-    pub class: u64,
-    pub expected_tokens: Option<u32>,
-    /// Requests with the same prompt that wait with this one, to be admitted together.
-    pub siblings: Vec<Sibling>,
+    min_tokens: u32,
+    /// An output has told of the admission.
+    pub told_admission: bool,
     /// Its pages are published, for others to share.
     pub publishes: bool,
+    pub wants_history: bool,
+    pub prompt_logprobs: bool,
+    /// It waited for another's prefix, and that was counted.
+    pub was_deferred: bool,
+    pub priority: i32,
+    pub deadline: Option<u64>,
+    pub class: u64,
+    pub expected_tokens: Option<u32>,
+    pub salt: u128,
+    /// Requests with the same prompt that wait with this one, to be admitted together.
+    pub siblings: Vec<Sibling>,
     /// When it was added, in nanoseconds.
     pub added_ns: u64,
     /// How it first came to run; None until then.
     pub admission: Option<Admission>,
-    /// An output has told of the admission.
-    pub told_admission: bool,
-    /// It waited for another's prefix, and that was counted.
-    pub was_deferred: bool,
-    /// Positions whose results have come, whatever became of their pages.
-    computed: usize,
-    /// Rows without a result.
-    pub unanswered: u32,
     /// The cached prefix, as of the last look.
     pub found: Option<Match>,
 }

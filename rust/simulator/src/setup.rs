@@ -35,6 +35,9 @@ pub struct Setup {
     /// Of everything that draws, the scheduler's policy included.
     #[serde(default)]
     pub seed: u64,
+    /// Where to write a journal, as `serve --journal` does.
+    #[serde(default)]
+    pub journal: Option<PathBuf>,
     /// Where to write one line for each request, in the order in which they end.
     #[serde(default)]
     pub csv: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! Settings of the policies, by name.
 
-use super::{AdmissionPolicy, Aggressive, Conservative, Ema, Oracle, PastFuture};
+use super::{AdmissionPolicy, Aggressive, Conservative, Ema, Forecast, Oracle, PastFuture};
 use crate::error::{Error, Result};
 
 /// Which policy, and its settings.
@@ -24,6 +24,8 @@ pub enum PolicyConfig {
     PastFuture(PastFutureConfig),
     /// See [`Oracle`].
     Oracle,
+    /// See [`Forecast`].
+    Forecast(ForecastConfig),
 }
 
 /// Settings of [`PastFuture`].
@@ -59,6 +61,56 @@ impl PastFutureConfig {
     }
 }
 
+/// Settings of [`Forecast`].
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each tells requests apart by one thing more")]
+pub struct ForecastConfig {
+    /// Finished lengths that are remembered, of all requests and of each kind; at least 1.
+    pub window: u32,
+    /// Futures that are drawn at most, from 1 to 256; fewer if many requests run.
+    pub futures: u32,
+    /// Rounds until futures are drawn anew, at least 1.
+    pub keep_rounds: u32,
+    /// Part of the capacity that counts as full, from 0 to 0.5.
+    pub reserve: f64,
+    /// Part of the futures that may overflow at once, from 0 to 1; more may if it is later.
+    pub risk: f64,
+    /// Steps after which an overflow counts half, at least 1.
+    pub near: u32,
+    /// Part of the risk that an eviction takes away, from 0 to 0.5. 0: the risk does not follow evictions.
+    pub gain: f64,
+    /// Evictions for each finished request at which the risk stays, from 0 to 1.
+    pub target: f64,
+    /// Requests of different classes differ in length.
+    pub by_class: bool,
+    /// Requests of different tenants differ in length.
+    pub by_tenant: bool,
+    /// Requests that may get twice as long differ in length.
+    pub by_limit: bool,
+    /// Requests whose prompts are twice as long differ in length.
+    pub by_prompt: bool,
+}
+
+impl Default for ForecastConfig {
+    fn default() -> Self {
+        Self {
+            window: 1000,
+            futures: 48,
+            keep_rounds: 16,
+            reserve: 0.025,
+            risk: 0.185,
+            near: 300,
+            gain: 0.0,
+            target: 0.03,
+            by_class: true,
+            by_tenant: false,
+            by_limit: false,
+            by_prompt: false,
+        }
+    }
+}
+
 impl Default for PolicyConfig {
     fn default() -> Self {
         Self::Aggressive { watermark: 0.97 }
@@ -67,7 +119,7 @@ impl Default for PolicyConfig {
 
 impl PolicyConfig {
     /// Names of all policies.
-    pub const NAMES: [&'static str; 5] = ["conservative", "aggressive", "ema", "past_future", "oracle"];
+    pub const NAMES: [&'static str; 6] = ["conservative", "aggressive", "ema", "past_future", "forecast", "oracle"];
 
     /// The policy of that name with its default settings. Any other name is [`Error::InvalidConfig`].
     pub fn from_name(name: &str) -> Result<Self> {
@@ -77,6 +129,7 @@ impl PolicyConfig {
             "ema" => Ok(Self::Ema { token_ratio: 0.85 }),
             "past_future" => Ok(Self::PastFuture(PastFutureConfig::default())),
             "oracle" => Ok(Self::Oracle),
+            "forecast" => Ok(Self::Forecast(ForecastConfig::default())),
             _ => {
                 let reason = format!("there is no {name:?}: take one of {}", Self::NAMES.join(", "));
                 Err(Error::InvalidConfig { setting: "policy", reason })
@@ -92,6 +145,7 @@ impl PolicyConfig {
             Self::Ema { .. } => "ema",
             Self::PastFuture(_) => "past_future",
             Self::Oracle => "oracle",
+            Self::Forecast(_) => "forecast",
         }
     }
 
@@ -140,6 +194,7 @@ impl PolicyConfig {
             Self::Ema { token_ratio } => Box::new(Ema::new(token_ratio)),
             Self::PastFuture(config) => Box::new(PastFuture::new(config, seed)),
             Self::Oracle => Box::new(Oracle::new()),
+            Self::Forecast(config) => Box::new(Forecast::new(config, seed)),
         }
     }
 
@@ -156,6 +211,20 @@ impl PolicyConfig {
                 Setting::count("futures", &mut config.futures, 1, 64),
                 Setting::count("keep_rounds", &mut config.keep_rounds, 1, 1 << 20),
                 Setting::switch("bounded", &mut config.bounded),
+            ],
+            Self::Forecast(config) => vec![
+                Setting::count("window", &mut config.window, 1, 1 << 20),
+                Setting::count("futures", &mut config.futures, 1, 256),
+                Setting::count("keep_rounds", &mut config.keep_rounds, 1, 1 << 20),
+                Setting::number("reserve", &mut config.reserve, 0.0, 0.5),
+                Setting::number("risk", &mut config.risk, 0.0, 1.0),
+                Setting::count("near", &mut config.near, 1, 1 << 24),
+                Setting::number("gain", &mut config.gain, 0.0, 0.5),
+                Setting::number("target", &mut config.target, 0.0, 1.0),
+                Setting::switch("by_class", &mut config.by_class),
+                Setting::switch("by_tenant", &mut config.by_tenant),
+                Setting::switch("by_limit", &mut config.by_limit),
+                Setting::switch("by_prompt", &mut config.by_prompt),
             ],
         }
     }

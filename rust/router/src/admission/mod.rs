@@ -4,6 +4,8 @@ mod aggressive;
 mod config;
 mod conservative;
 mod ema;
+mod forecast;
+mod kinds;
 mod oracle;
 mod past_future;
 mod peak;
@@ -12,9 +14,10 @@ mod window;
 use std::fmt;
 
 pub use aggressive::Aggressive;
-pub use config::{PastFutureConfig, PolicyConfig};
+pub use config::{ForecastConfig, PastFutureConfig, PolicyConfig};
 pub use conservative::Conservative;
 pub use ema::Ema;
+pub use forecast::Forecast;
 pub use oracle::Oracle;
 pub use past_future::PastFuture;
 

@@ -57,6 +57,26 @@ impl Peak {
         own.max(bound.before).max(others)
     }
 
+    /// Steps until `room` is held, with one more request and before that one leaves; None if it never comes to that.
+    pub fn reaches(&self, held: u64, rest: u32, room: u64) -> Option<u32> {
+        let index = self.place(rest);
+        let before = self.bounds.get(index).map_or(0, |bound| bound.held);
+        // From the end at which `most` is held by `requests`, each of which has grown by one in every step before.
+        let since = |rest: u32, requests: u64, most: u64| {
+            (most >= room).then(|| rest - ((most - room) / requests).min(rest.into()) as u32)
+        };
+        let earlier = self.bounds.get(index..self.futures.len()).unwrap_or_default();
+        match earlier.partition_point(|bound| bound.after + held >= room).checked_sub(1) {
+            // The first in time of the ends at which it is too much is the last of them in the order kept here.
+            Some(last) => {
+                let index = index + last;
+                let (rest, requests) = (self.futures[index].rest, index as u64 + 2);
+                since(rest, requests, u64::from(rest) * requests + self.bounds[index + 1].held + held)
+            }
+            None => since(rest, index as u64 + 1, u64::from(rest) * (index as u64 + 1) + before + held),
+        }
+    }
+
     /// Inserts all of these, (held, rest), if less than `room` is held at the peak with them; none otherwise.
     pub fn admit(&mut self, requests: impl Iterator<Item = (u64, u32)> + Clone, room: u64) -> bool {
         // The peak grows with each request: one that does not fit ends it.
@@ -135,6 +155,15 @@ mod tests {
         peaks.max().unwrap_or(0)
     }
 
+    /// From scratch, by what happens.
+    fn reached(requests: &[(u64, u32)], until: u32, room: u64) -> Option<u32> {
+        let held_after = |steps: u32| -> u64 {
+            let there = requests.iter().filter(|(_, rest)| *rest >= steps);
+            there.map(|(held, _)| held + u64::from(steps)).sum()
+        };
+        (0..=until).find(|steps| held_after(*steps) >= room)
+    }
+
     fn requests(most: usize) -> impl Strategy<Value = Vec<(u64, u32)>> {
         proptest::collection::vec((0..50_u64, 0..20_u32), 0..most)
     }
@@ -143,6 +172,15 @@ mod tests {
         #[test]
         fn the_formula_is_the_peak_of_what_happens(requests in requests(12)) {
             prop_assert_eq!(naive(&requests), simulated(&requests));
+        }
+
+        #[test]
+        fn room_is_reached_when_it_happens(requests in requests(12), held in 0..50_u64, rest in 0..20_u32, room in 1..400_u64) {
+            let mut peak = Peak::default();
+            peak.reset(requests.iter().copied());
+            let mut all = requests;
+            all.push((held, rest));
+            prop_assert_eq!(peak.reaches(held, rest, room), reached(&all, rest, room));
         }
 
         #[test]

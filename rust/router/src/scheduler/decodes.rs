@@ -13,8 +13,10 @@ impl Scheduler {
     pub(super) fn plan_decodes(&mut self, draft: &mut Draft) {
         let page_size = self.config.page_size as usize;
         let needs_page = |running: &Running| running.planned >= running.holding.pages.len() * page_size;
-        let wanted = self.running.iter().filter(|(_, running)| running.wants_decode() && needs_page(running)).count();
-        if wanted > self.memory.available(None) {
+        let available = self.memory.available(None);
+        // Counted only where it may matter: it takes as long as the planning.
+        let wanted = |(_, running): &(SlotId, &Running)| running.wants_decode() && needs_page(running);
+        if self.running.len() > available && self.running.iter().filter(wanted).count() > available {
             self.plan_decodes_of_the_best(draft);
             return;
         }
@@ -24,7 +26,8 @@ impl Scheduler {
             if running.wants_decode() {
                 let has_room = !needs_page(running) || self.memory.grow(&mut running.holding);
                 assert!(has_room, "the pages were counted");
-                self.plan_row(draft, slot, 1);
+                let pages = running.holding.pages.len();
+                draft.add_row(slot, running, 1, pages);
             }
         }
     }
@@ -40,7 +43,8 @@ impl Scheduler {
             let has_page = self.config.pages_for(running.planned + 1) <= running.holding.pages.len();
             if !running.wants_decode() || has_page || self.memory.grow(&mut running.holding) {
                 if running.wants_decode() {
-                    self.plan_row(draft, slot, 1);
+                    let pages = running.holding.pages.len();
+                    draft.add_row(slot, running, 1, pages);
                 }
                 next += 1;
                 continue;
@@ -64,7 +68,7 @@ impl Scheduler {
         for (slot, running) in self.running.iter() {
             let first = if let Part::Awaits(leader) = running.part { leader } else { slot };
             let (level, cost) = self.importance(first, lowest);
-            ranked.push((level, Reverse(cost), self.running.admission(first), slot));
+            ranked.push((level, Reverse(cost), self.running.get(first).expect("a leader runs").admission, slot));
         }
         ranked.sort_unstable();
         ranked.into_iter().map(|(.., slot)| slot).collect()

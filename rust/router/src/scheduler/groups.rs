@@ -31,6 +31,7 @@ impl Scheduler {
             if !start.is_multiple_of(self.config.page_size as usize) {
                 self.copies.push(PageCopy { slot, from, to: member.holding.pages[shared] });
             }
+            self.running.begin_prefill(slot);
         }
     }
 
@@ -60,6 +61,7 @@ impl Scheduler {
         }
         let part = if members.is_empty() { Part::Alone } else { Part::Leads(members) };
         self.running.get_mut(slot).expect("a member runs").part = part;
+        self.running.begin_prefill(slot);
     }
 
     /// A member that waits for the prompt leaves.

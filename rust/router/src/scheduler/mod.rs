@@ -45,8 +45,9 @@ pub struct Scheduler {
     pace: Pace,
     /// Steps since the last that prefilled.
     decode_steps: u32,
-    /// Kept for its memory.
+    /// Kept for its memory, as is `spare_rows`.
     demands: Vec<Demand>,
+    spare_rows: Vec<Vec<UnansweredRow>>,
     next_step: u64,
     next_arrival: u64,
     totals: Totals,
@@ -117,6 +118,7 @@ impl Scheduler {
             pace: Pace::default(),
             decode_steps: 0,
             demands: Vec::new(),
+            spare_rows: Vec::new(),
             next_step: 1,
             next_arrival: 0,
             totals: Totals::default(),

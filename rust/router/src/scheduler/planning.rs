@@ -4,6 +4,7 @@ use super::{Scheduler, UnansweredRow, UnansweredStep};
 use crate::config::ScheduleMode;
 use crate::ids::SlotId;
 use crate::plan::{Attach, Row, StepPlan};
+use crate::running::Running;
 
 /// A plan in the making.
 pub(super) struct Draft {
@@ -15,6 +16,32 @@ pub(super) struct Draft {
     pub prefilled: usize,
     /// Pages were short: nobody new comes to run.
     pub preempted: bool,
+}
+
+impl Draft {
+    /// Adds a row for the next `tokens` positions of a request, which with those before them take `pages` pages.
+    pub fn add_row(&mut self, slot: SlotId, running: &mut Running, tokens: usize, pages: usize) {
+        let start = running.planned;
+        let end = start + tokens;
+        let from_last = start >= running.prefill_len;
+        let emits = end >= running.prefill_len && running.sequence.max_tokens > 0;
+        let (request, arrival) = (running.sequence.id, running.sequence.arrival);
+        self.plan.rows.push(Row {
+            slot,
+            request,
+            start: start as u32,
+            tokens: tokens as u32,
+            new_pages: running.holding.pages[running.told_pages..pages].to_vec(),
+            emits,
+            from_last,
+        });
+        self.rows.push(UnansweredRow { request, arrival, slot, end, emits });
+        self.budget -= tokens;
+        running.told_pages = pages;
+        running.planned = end;
+        running.planned_outputs += u32::from(emits);
+        running.sequence.unanswered += 1;
+    }
 }
 
 impl Scheduler {
@@ -37,7 +64,7 @@ impl Scheduler {
                 rows: Vec::with_capacity(self.running.len()),
                 token_ids: Vec::new(),
             },
-            rows: Vec::with_capacity(self.running.len()),
+            rows: self.spare_rows.pop().unwrap_or_default(),
             budget: step_tokens,
             prefilled: 0,
             preempted: false,
@@ -48,6 +75,7 @@ impl Scheduler {
         draft.plan.copies = self.copies.drain(..).map(|copy| (copy.from, copy.to)).collect();
         let plan = &draft.plan;
         if plan.rows.is_empty() && plan.detach.is_empty() && plan.copies.is_empty() {
+            self.spare_rows.push(draft.rows);
             self.check();
             return None;
         }
@@ -103,11 +131,8 @@ impl Scheduler {
 
     /// Of running requests first and then of new ones.
     fn plan_all_prefills(&mut self, draft: &mut Draft, now: u64) {
-        for index in 0..self.running.len() {
-            if draft.budget == 0 {
-                return;
-            }
-            self.plan_chunk(draft, self.running.nth(index));
+        for index in 0..self.running.prefilling().len() {
+            self.plan_chunk(draft, self.running.prefilling()[index]);
         }
         if !draft.preempted {
             self.admit(draft, now);
@@ -134,32 +159,7 @@ impl Scheduler {
                 history: sequence.wants_history.then(|| sequence.tokens.clone()),
             });
         }
-        self.plan_row(draft, slot, tokens);
-    }
-
-    /// Adds a row for the next `tokens` positions, which have their pages.
-    pub(super) fn plan_row(&mut self, draft: &mut Draft, slot: SlotId, tokens: usize) {
-        let running = self.running.get_mut(slot).expect("a row is planned for a running request");
-        let start = running.planned;
-        let end = start + tokens;
-        let from_last = start >= running.prefill_len;
-        let emits = end >= running.prefill_len && running.sequence.max_tokens > 0;
-        let pages = self.config.pages_for(end);
-        draft.plan.rows.push(Row {
-            slot,
-            request: running.sequence.id,
-            start: start as u32,
-            tokens: tokens as u32,
-            new_pages: running.holding.pages[running.told_pages..pages].to_vec(),
-            emits,
-            from_last,
-        });
-        running.told_pages = pages;
-        running.planned = end;
-        running.planned_outputs += u32::from(emits);
-        running.sequence.unanswered += 1;
-        let (request, arrival) = (running.sequence.id, running.sequence.arrival);
-        draft.rows.push(UnansweredRow { request, arrival, slot, end, emits });
-        draft.budget -= tokens;
+        let pages = self.config.pages_for(running.planned + tokens);
+        draft.add_row(slot, running, tokens, pages);
     }
 }

@@ -11,7 +11,9 @@ use crate::sequence::Sequence;
 
 /// What became of one row.
 enum Outcome {
-    /// It did not emit, and said nothing: all is well.
+    /// Nothing was said of it: all is well, if it did not emit.
+    Missing,
+    /// It did not emit.
     Silent,
     /// One.
     Tokens(Vec<u32>),
@@ -40,7 +42,7 @@ impl Scheduler {
             }
         };
         let outcomes = read(step, result)?;
-        let step = self.unanswered.pop_front().expect("just looked at");
+        let mut step = self.unanswered.pop_front().expect("just looked at");
         self.pace.note(step.planned_ns, now, step.tokens, step.prefilled);
         let mut outputs = Vec::with_capacity(outcomes.len());
         let mut bill = Bill::default();
@@ -53,6 +55,8 @@ impl Scheduler {
             outputs.push(output);
         }
         self.queue.charge(bill.tenant, bill.tokens);
+        step.rows.clear();
+        self.spare_rows.push(step.rows);
         self.check();
         Ok(outputs)
     }
@@ -96,7 +100,7 @@ impl Scheduler {
         let request = sequence.id;
         let (tokens, finish) = match outcome {
             Outcome::Failed(reason) => (Vec::new(), Some(Finish::Failed(reason))),
-            Outcome::Silent => (Vec::new(), sequence.advance(row.end, None)),
+            Outcome::Missing | Outcome::Silent => (Vec::new(), sequence.advance(row.end, None)),
             Outcome::Tokens(tokens) => {
                 let finish = sequence.advance(row.end, tokens.first().copied());
                 (tokens, finish)
@@ -113,8 +117,12 @@ impl Scheduler {
             && !failed
         {
             self.memory.publish(&mut running.holding, &running.sequence.tokens, row.end);
+            let ends_prefill = row.end == running.prefill_len;
             if row.end >= running.sequence.prompt_len && matches!(running.part, Part::Leads(_)) {
                 self.fork(row.slot);
+            }
+            if ends_prefill {
+                self.running.end_prefill(row.slot);
             }
         }
         if bill.tenant != tenant {
@@ -150,8 +158,8 @@ fn length_of(sequence: &Sequence) -> Demand {
 /// Checks a result against its plan and puts it in order of the rows.
 fn read(step: &UnansweredStep, result: StepResult) -> Result<Vec<Outcome>> {
     let bad = |row: usize, reason| Err(Error::BadResult { step: step.step, row: row as u32, reason });
-    let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(step.rows.len());
-    outcomes.resize_with(step.rows.len(), || None);
+    let mut outcomes: Vec<Outcome> = Vec::with_capacity(step.rows.len());
+    outcomes.resize_with(step.rows.len(), || Outcome::Missing);
     for row in result.rows {
         let index = row.row as usize;
         let Some(planned) = step.rows.get(index) else { return bad(index, "the plan has no such row") };
@@ -162,17 +170,13 @@ fn read(step: &UnansweredStep, result: StepResult) -> Result<Vec<Outcome>> {
             (None, _, true) => return bad(index, "a row that emits has exactly one token"),
             (None, _, false) => return bad(index, "a row that does not emit has no token"),
         };
-        if outcomes[index].replace(outcome).is_some() {
+        if !matches!(std::mem::replace(&mut outcomes[index], outcome), Outcome::Missing) {
             return bad(index, "it is there twice");
         }
     }
-    let mut complete = Vec::with_capacity(outcomes.len());
-    for (index, (outcome, planned)) in outcomes.into_iter().zip(&step.rows).enumerate() {
-        match outcome {
-            Some(outcome) => complete.push(outcome),
-            None if planned.emits => return bad(index, "a row that emits is missing"),
-            None => complete.push(Outcome::Silent),
-        }
+    let missing = |(outcome, row): (&Outcome, &UnansweredRow)| matches!(outcome, Outcome::Missing) && row.emits;
+    match outcomes.iter().zip(&step.rows).position(missing) {
+        Some(index) => bad(index, "a row that emits is missing"),
+        None => Ok(outcomes),
     }
-    Ok(complete)
 }

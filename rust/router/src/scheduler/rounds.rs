@@ -200,8 +200,9 @@ impl Scheduler {
         }
         let running = &self.running;
         let slots = round.prefilling.get_or_insert_with(|| {
-            let slots = running.iter().filter(|(_, running)| unpublished(running, page_size) >= wanted);
-            slots.map(|(slot, _)| slot).collect()
+            let leads =
+                |slot: &SlotId| running.get(*slot).is_some_and(|leader| unpublished(leader, page_size) >= wanted);
+            running.prefilling().iter().copied().filter(leads).collect()
         });
         let waits = slots.iter().any(|slot| {
             let leader = running.get(*slot).expect("nobody leaves in a round");
@@ -249,11 +250,10 @@ impl Scheduler {
 
 /// Positions whose pages a running request is about to publish, by its prefill.
 fn unpublished(running: &Running, page_size: usize) -> usize {
-    if running.sequence.publishes && !matches!(running.part, Part::Awaits(_)) {
-        (running.prefill_len / page_size).saturating_sub(running.holding.shared_pages()) * page_size
-    } else {
-        0
+    if !running.sequence.publishes {
+        return 0;
     }
+    (running.prefill_len / page_size).saturating_sub(running.holding.shared_pages()) * page_size
 }
 
 /// `exclusive`: pages that it alone keeps from being free; `covered`: pages of all its positions so far.

@@ -308,6 +308,11 @@ impl Driver {
         assert_eq!(totals.generated_tokens, tokens as u64);
     }
 
+    /// Requests that have a slot, as of the latest plan.
+    pub fn attached(&self) -> Vec<RequestId> {
+        self.slots.values().copied().collect()
+    }
+
     /// Pages of all rows of the oldest plan without a result.
     pub fn pages_of_oldest_plan(&self) -> Vec<PageId> {
         self.plans[0].rows.iter().flat_map(|row| row.new_pages.iter().copied()).collect()

@@ -169,6 +169,17 @@ proptest! {
         run(config, operations, depth);
     }
 
+    /// Conservative admission keeps its promise, whatever is shared, forked or published twice.
+    #[test]
+    fn conservative_never_evicts(
+        config in config(),
+        depth in 1usize..3,
+        operations in prop::collection::vec(operation(true), 0..120),
+    ) {
+        let driver = run(SchedulerConfig { policy: PolicyConfig::Conservative, ..config }, operations, depth);
+        prop_assert_eq!(driver.scheduler.stats().totals.preemptions, 0);
+    }
+
     /// The same calls give the same plans.
     #[test]
     fn plans_are_reproducible(config in config(), operations in prop::collection::vec(operation(true), 0..40)) {
@@ -183,7 +194,7 @@ proptest! {
 fn the_interleavings_get_everywhere() {
     let mut runner = TestRunner::deterministic();
     let strategy = (config(), prop::collection::vec(operation(true), 0..120));
-    let mut sums = [0; 10];
+    let mut sums = [0; 11];
     for _ in 0..600 {
         let (config, operations) = strategy.new_tree(&mut runner).expect("nothing is filtered").current();
         let totals = run(config, operations, 2).scheduler.stats().totals;
@@ -194,6 +205,7 @@ fn the_interleavings_get_everywhere() {
             totals.finished_failed,
             totals.aborted,
             totals.refused_queue_full,
+            totals.refused_late,
             totals.bypasses,
             totals.deferred,
             totals.forks,

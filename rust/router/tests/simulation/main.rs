@@ -3,6 +3,9 @@
 
 mod backend;
 mod driver;
+mod groups;
 mod interleavings;
+mod modes;
+mod precedence;
 mod results;
 mod scenarios;

@@ -194,3 +194,68 @@ fn one() -> u32 {
 fn two() -> f64 {
     2.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cost::CostModel;
+
+    /// Llama-3.1-8B on a GPU of 3 TB/s and 800 TFLOP/s.
+    fn model() -> CostModel {
+        let text = r#"{"version": 1, "kind": "roofline",
+            "gpu": {"bandwidth_gbs": 3000, "tflops": 800},
+            "model": {"num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32,
+                      "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256,
+                      "architectures": ["LlamaForCausalLM"]}}"#;
+        serde_json::from_str(text).expect("a cost model")
+    }
+
+    fn ms(model: &CostModel, shape: &StepShape) -> f64 {
+        model.prepare().expect("a good model").step_ns(shape) as f64 * 1e-6
+    }
+
+    #[test]
+    fn a_decode_step_reads_the_weights_and_a_prefill_computes() {
+        let decode = StepShape { decode_rows: 1, decode_context: 1, emitting_rows: 1, ..StepShape::default() };
+        // 15.0 GB of weights without the input embedding.
+        assert!((ms(&model(), &decode) - 5.0).abs() < 0.05, "{}", ms(&model(), &decode));
+        // 100,000 positions of 131,072 bytes more.
+        let deep = StepShape { decode_context: 100_001, ..decode };
+        let more = ms(&model(), &deep) - ms(&model(), &decode);
+        assert!((more - 1e5 * 131_072.0 / 3e9).abs() < 1e-3, "{more}");
+        // Twice 6.98e9 weights a token, nothing sampled.
+        let prefill = StepShape { prefill_tokens: 8192, ..StepShape::default() };
+        let expected = 2.0 * 6.98e9 * 8192.0 / 800e9 + 8192.0 * 131_072.0 / 3e9;
+        assert!((ms(&model(), &prefill) / expected - 1.0).abs() < 0.01, "{}", ms(&model(), &prefill));
+    }
+
+    #[test]
+    fn experts_are_read_as_they_are_needed() {
+        let experts = |tokens: u64| {
+            let mut model = model();
+            let crate::cost::CostKind::Roofline(roofline) = &mut model.kind else { unreachable!() };
+            roofline.model.num_experts = 128;
+            roofline.model.num_experts_per_tok = 8;
+            roofline.model.moe_intermediate_size = Some(768);
+            ms(&model, &StepShape { decode_rows: tokens, emitting_rows: 1, ..StepShape::default() })
+        };
+        // One token reads 8 of 128 experts, 1,000 read them all.
+        assert!(experts(1000) > 5.0 * experts(1), "{} {}", experts(1000), experts(1));
+        assert!((experts(1000) / experts(900) - 1.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn a_shape_that_cannot_be_is_refused() {
+        let text = serde_json::to_string(&model()).expect("a model can be written");
+        for (from, to, expected) in [
+            ("\"num_hidden_layers\":32", "\"num_hidden_layers\":0", "cost.model.num_hidden_layers"),
+            ("\"tflops\":800.0", "\"tflops\":0", "cost.gpu.tflops"),
+            ("\"num_experts\":0", "\"num_experts\":8", "cost.model.num_experts_per_tok"),
+        ] {
+            assert!(text.contains(from), "{text}");
+            let model: CostModel = serde_json::from_str(&text.replace(from, to)).expect("the fields are there");
+            let error = model.validate().expect_err("it can't be").to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+}

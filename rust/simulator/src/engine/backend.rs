@@ -9,22 +9,32 @@ use super::live::LiveSet;
 /// Carries out one plan after the other. What each row will have sampled is known beforehand.
 #[derive(Debug, Default)]
 pub(super) struct Backend {
-    /// Results with the times at which they come, oldest first.
-    results: VecDeque<(u64, StepResult)>,
+    /// Results, oldest first.
+    results: VecDeque<Coming>,
     /// When all plans so far are carried out.
     free_at: u64,
+}
+
+/// A result that is to come.
+#[derive(Debug)]
+struct Coming {
+    at: u64,
+    result: StepResult,
+    busy_ns: u64,
 }
 
 impl Backend {
     /// When the oldest plan ends.
     pub fn next_end(&self) -> Option<u64> {
-        self.results.front().map(|(end, _)| *end)
+        self.results.front().map(|coming| coming.at)
     }
 
-    /// The result of the oldest plan, if it has ended by `now`.
-    pub fn ended(&mut self, now: u64) -> Option<StepResult> {
-        let ended = self.next_end().is_some_and(|end| end <= now);
-        if ended { self.results.pop_front().map(|(_, result)| result) } else { None }
+    /// The result of the oldest plan, if it has ended by `now`, and how long it took.
+    pub fn ended(&mut self, now: u64) -> Option<(StepResult, u64)> {
+        if self.next_end()? > now {
+            return None;
+        }
+        self.results.pop_front().map(|coming| (coming.result, coming.busy_ns))
     }
 
     /// Takes a plan at `now` that takes `ns` nanoseconds once those before it are done.
@@ -35,6 +45,7 @@ impl Backend {
             let end = row.start + row.tokens;
             RowResult { row: index as u32, tokens: vec![live.token(row.request, end)], failed: None }
         });
-        self.results.push_back((self.free_at, StepResult { step: plan.step, rows: rows.collect() }));
+        let result = StepResult { step: plan.step, rows: rows.collect() };
+        self.results.push_back(Coming { at: self.free_at, result, busy_ns: ns });
     }
 }

@@ -1,5 +1,7 @@
 //! The requests that have not ended.
 
+use std::collections::VecDeque;
+
 use lightllm_router::RequestId;
 
 use crate::metrics::{Ended, Served};
@@ -16,8 +18,8 @@ pub(super) struct Live {
     pub output_tokens: u32,
     /// What it generates.
     pub token: u32,
-    /// Its last token is the end token.
-    pub ends_by_token: bool,
+    /// Tokens that it may generate: where it ends by that, its last token is none of the end.
+    pub max_tokens: u32,
     pub priority: i32,
     pub tenant: u64,
     pub class: u64,
@@ -27,21 +29,22 @@ pub(super) struct Live {
     pub served: Option<Served>,
 }
 
-/// Requests by id. An id is a place and, above 32 bits, how often that place was taken before.
+/// Requests by id. Ids are counted from 0, so what lives is a window of them.
 #[derive(Debug, Default)]
 pub(super) struct LiveSet {
-    places: Vec<Place>,
-    free: Vec<u32>,
+    /// Those from the oldest that lives; None for those that have ended.
+    window: VecDeque<Option<Member>>,
+    /// Id of the first in the window.
+    first: u64,
     /// Members left of each group of more than one, by place.
     groups: Vec<u32>,
     free_groups: Vec<u32>,
 }
 
 #[derive(Debug)]
-struct Place {
-    turn: u32,
-    live: Option<Live>,
-    /// Index of its group; None for a request that is alone.
+struct Member {
+    live: Live,
+    /// Place of its group; None for a request that is alone.
     group: Option<u32>,
 }
 
@@ -60,10 +63,11 @@ impl Live {
 }
 
 impl LiveSet {
-    /// Adds `n` requests that are alike.
-    pub fn insert_all(&mut self, live: &Live, n: u32) -> Vec<RequestId> {
-        let group = (n > 1).then(|| self.new_group(n));
-        (0..n).map(|_| self.insert(live.clone(), group)).collect()
+    /// Adds a request, and others that are like it but for their output tokens.
+    pub fn insert_all(&mut self, live: &Live, siblings: &[u32]) -> Vec<RequestId> {
+        let group = (!siblings.is_empty()).then(|| self.new_group(1 + siblings.len() as u32));
+        let others = siblings.iter().map(|output_tokens| Live { output_tokens: *output_tokens, ..live.clone() });
+        std::iter::once(live.clone()).chain(others).map(|live| self.insert(live, group)).collect()
     }
 
     fn new_group(&mut self, n: u32) -> u32 {
@@ -76,24 +80,19 @@ impl LiveSet {
     }
 
     fn insert(&mut self, live: Live, group: Option<u32>) -> RequestId {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place { turn: 0, live: None, group: None });
-            self.places.len() as u32 - 1
-        });
-        let place = &mut self.places[index as usize];
-        place.live = Some(live);
-        place.group = group;
-        RequestId(u64::from(place.turn) << 32 | u64::from(index))
+        self.window.push_back(Some(Member { live, group }));
+        RequestId(self.first + self.window.len() as u64 - 1)
     }
 
     /// Takes one out, and says if it was the last of its group.
     pub fn remove(&mut self, id: RequestId) -> (Live, bool) {
-        let place = &mut self.places[id.0 as u32 as usize];
-        assert_eq!(u64::from(place.turn), id.0 >> 32, "an id is used once");
-        let live = place.live.take().expect("a request ends once");
-        place.turn = place.turn.wrapping_add(1);
-        self.free.push(id.0 as u32);
-        let Some(group) = place.group else { return (live, true) };
+        let place = &mut self.window[(id.0 - self.first) as usize];
+        let Member { live, group } = place.take().expect("a request ends once");
+        while let Some(None) = self.window.front() {
+            self.window.pop_front();
+            self.first += 1;
+        }
+        let Some(group) = group else { return (live, true) };
         let left = &mut self.groups[group as usize];
         *left -= 1;
         if *left == 0 {
@@ -103,19 +102,19 @@ impl LiveSet {
     }
 
     pub fn get_mut(&mut self, id: RequestId) -> &mut Live {
-        let place = &mut self.places[id.0 as u32 as usize];
-        assert_eq!(u64::from(place.turn), id.0 >> 32, "news are of requests that have not ended");
-        place.live.as_mut().expect("news are of requests that have not ended")
+        let member = self.window[(id.0 - self.first) as usize].as_mut();
+        &mut member.expect("news are of requests that have not ended").live
     }
 
     /// What a row that ends before position `end` samples. A plan is made of requests that have not ended.
     pub fn token(&self, id: RequestId, end: u32) -> u32 {
-        let live = self.places[id.0 as u32 as usize].live.as_ref().expect("a row is of a live request");
+        let member = self.window[(id.0 - self.first) as usize].as_ref();
+        let live = &member.expect("a row is of a request that has not ended").live;
         let outputs = end + 1 - live.prompt_tokens;
-        if live.ends_by_token && outputs >= live.output_tokens { END } else { live.token }
+        if outputs >= live.output_tokens && outputs < live.max_tokens { END } else { live.token }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.free.len() == self.places.len()
+        self.window.is_empty()
     }
 }

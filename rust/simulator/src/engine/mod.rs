@@ -6,10 +6,11 @@
 
 mod backend;
 mod live;
+mod record;
 
 use std::ops::ControlFlow;
 
-use lightllm_router::{Error as Refusal, Output, Request, RequestId, Scheduler, StepPlan};
+use lightllm_router::{Error as Refusal, Output, Request, RequestId, Scheduler};
 
 use crate::cost::Prepared;
 use crate::error::{Error, Result};
@@ -19,6 +20,7 @@ use crate::setup::Setup;
 use crate::workload::{self, END, Traffic, output_token};
 use backend::Backend;
 use live::{Live, LiveSet};
+use record::Journal;
 
 const SECOND: u64 = 1_000_000_000;
 /// Events between two reports of progress.
@@ -45,35 +47,32 @@ pub struct Progress {
 
 /// Simulates one setup. `progress` is told every few thousand events and at the end, and can stop it.
 pub fn run(setup: &Setup, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<Report> {
-    let mut ignore = |_: u64, _: &StepPlan| ();
-    let mut engine = Engine::new(setup, &mut ignore)?;
+    let mut engine = Engine::new(setup)?;
     engine.run(progress)?;
     engine.report(setup)
 }
 
-/// Hears every plan when it is made.
-pub(crate) type PlanListener<'a> = dyn FnMut(u64, &StepPlan) + 'a;
-
 /// See the module.
-pub(crate) struct Engine<'a> {
+struct Engine {
     scheduler: Scheduler,
     traffic: Traffic,
     cost: Prepared,
     backend: Backend,
     live: LiveSet,
     meter: Meter,
-    listener: &'a mut PlanListener<'a>,
+    journal: Journal,
     now: u64,
     arrived: u64,
 }
 
-impl<'a> Engine<'a> {
-    pub fn new(setup: &Setup, listener: &'a mut PlanListener<'a>) -> Result<Self> {
+impl Engine {
+    fn new(setup: &Setup) -> Result<Self> {
         setup.slo.validate()?;
         let config = setup.config();
         let scheduler = Scheduler::new(config).map_err(|error| Error::setting("scheduler", error.to_string()))?;
-        let traffic = workload::open(&setup.workload, setup.limits, setup.seed)?;
+        let traffic = workload::open(&setup.workload, setup.limits, setup.seed, config.page_size)?;
         let cost = setup.cost.prepare()?;
+        let journal = Journal::create(setup.journal.as_deref(), &config)?;
         let csv = setup.csv.as_deref().map(RequestCsv::create).transpose()?;
         Ok(Self {
             scheduler,
@@ -82,14 +81,14 @@ impl<'a> Engine<'a> {
             backend: Backend::default(),
             live: LiveSet::default(),
             meter: Meter::new(setup.slo, csv, config.pages),
-            listener,
+            journal,
             now: 0,
             arrived: 0,
         })
     }
 
     /// Runs until all that arrives has ended.
-    pub fn run(&mut self, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<()> {
+    fn run(&mut self, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<()> {
         let mut state = State::default();
         for events in 1_u64.. {
             let arrival = self.traffic.next_at()?;
@@ -97,8 +96,10 @@ impl<'a> Engine<'a> {
             let next = next.max(self.now);
             self.meter.state(&state, self.now, next);
             self.now = next;
-            while let Some(result) = self.backend.ended(self.now) {
+            while let Some((result, busy_ns)) = self.backend.ended(self.now) {
+                let step = result.step;
                 let outputs = self.scheduler.update(result, self.now).expect("results are made from their plans");
+                self.journal.update(step, self.now, busy_ns, &outputs)?;
                 for output in outputs {
                     self.take(output)?;
                 }
@@ -113,6 +114,7 @@ impl<'a> Engine<'a> {
             }
         }
         assert!(!self.scheduler.has_work(), "all that was added has ended, since nothing is left to happen");
+        self.journal.finish()?;
         assert!(self.live.is_empty(), "every request had its end");
         if progress(self.progress(&state, true)).is_break() {
             return Err(Error::Stopped);
@@ -133,7 +135,7 @@ impl<'a> Engine<'a> {
     }
 
     /// The report, after [`run`](Self::run).
-    pub fn report(self, setup: &Setup) -> Result<Report> {
+    fn report(self, setup: &Setup) -> Result<Report> {
         let config = self.scheduler.config();
         let report = self.meter.report(self.now, &self.scheduler.stats().totals, config.step_tokens)?;
         let policy = config.policy.name().to_owned();
@@ -144,38 +146,45 @@ impl<'a> Engine<'a> {
     fn arrive(&mut self) -> Result<()> {
         let (number, trace) = self.traffic.take();
         self.arrived += 1;
-        self.meter.arrived(u64::from(trace.n.max(1)));
+        self.meter.arrived(1 + trace.siblings.len() as u64);
         let prompt = trace.prompt.tokens(number, trace.prefix, trace.prompt_tokens);
         let context = self.scheduler.config().context;
         let room = u64::from(context).saturating_sub(prompt.len() as u64).max(1) as u32;
         let max_tokens = trace.max_tokens.map_or(trace.output_tokens, |max_tokens| max_tokens.min(room));
-        // A request that asks for exactly what it gets ends by length, others by the end token.
-        let ends_by_token = trace.max_tokens.is_some() && trace.output_tokens < max_tokens;
         let live = Live {
             number,
             arrival_ns: self.now,
             prompt_tokens: prompt.len() as u32,
             output_tokens: trace.output_tokens,
+            max_tokens,
             token: output_token(&trace.prompt, number),
-            ends_by_token,
             priority: trace.priority,
             tenant: trace.tenant,
             class: trace.class,
             attached: 0,
             served: None,
         };
-        let ids: Vec<RequestId> = self.live.insert_all(&live, trace.n.max(1));
+        let ids: Vec<RequestId> = self.live.insert_all(&live, &trace.siblings);
         let request = Request {
-            end_ids: if ends_by_token { vec![END] } else { Vec::new() },
+            end_ids: vec![END],
+            cache_salt: trace.salt,
             priority: trace.priority,
             deadline: trace.deadline_ns.map(|deadline| self.now + deadline),
             tenant: trace.tenant,
             class: trace.class,
             siblings: ids[1..].to_vec(),
-            expected_tokens: Some(trace.output_tokens.min(max_tokens)),
+            expected_tokens: trace
+                .siblings
+                .iter()
+                .copied()
+                .chain([trace.output_tokens])
+                .max()
+                .map(|n| n.min(max_tokens)),
             ..Request::new(ids[0], prompt, max_tokens)
         };
-        if let Err(refusal) = self.scheduler.add(request, self.now) {
+        let scheduler = &mut self.scheduler;
+        let added = self.journal.add(request, self.now, |request| scheduler.add(request, self.now))?;
+        if let Err(refusal) = added {
             ids.into_iter().try_for_each(|id| self.refuse(id, &refusal))?;
         }
         Ok(())
@@ -197,11 +206,12 @@ impl<'a> Engine<'a> {
     fn send_plans(&mut self) -> Result<()> {
         while self.scheduler.unanswered() < Scheduler::MAX_UNANSWERED && self.scheduler.has_work() {
             let plan = self.scheduler.schedule(self.now);
-            for (id, refusal) in self.scheduler.take_refused() {
+            let refused = self.scheduler.take_refused();
+            self.journal.schedule(self.now, plan.as_ref(), &refused)?;
+            for (id, refusal) in refused {
                 self.refuse(id, &refusal)?;
             }
             let Some(plan) = plan else { break };
-            (self.listener)(self.now, &plan);
             let shape = crate::cost::StepShape::of(&plan);
             let ns = self.cost.step_ns(&shape);
             self.meter.step(&shape, ns);

@@ -9,7 +9,7 @@ mod workload;
 
 use std::time::Instant;
 
-use lightllm_router::{Error, PastFutureConfig, PolicyConfig, Result};
+use lightllm_router::{Error, ForecastConfig, PastFutureConfig, PolicyConfig, Result};
 use serde::{Deserialize, Serialize};
 
 use replay::Replay;
@@ -48,6 +48,7 @@ impl Default for PresetSettings {
                 PolicyConfig::Conservative,
                 PolicyConfig::Oracle,
                 PolicyConfig::PastFuture(PastFutureConfig::paper()),
+                PolicyConfig::Forecast(ForecastConfig::default()),
             ],
         }
     }

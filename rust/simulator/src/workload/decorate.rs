@@ -57,6 +57,8 @@ impl Decorator {
             request.priority = self.priorities[self.random.below(self.priorities.len() as u64) as usize];
         }
         request.deadline_ns = self.deadline_ns.or(request.deadline_ns);
-        request.n = self.n;
+        if self.n > 1 {
+            request.siblings = vec![request.output_tokens; self.n as usize - 1];
+        }
     }
 }

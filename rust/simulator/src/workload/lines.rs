@@ -56,7 +56,6 @@ impl Lines {
 
     /// Reads one line into the buffer. False at the end of the file.
     fn fill(&mut self) -> Result<bool> {
-        self.number += 1;
         loop {
             let available = self.file.fill_buf().map_err(|error| Error::file(&self.path, error))?;
             if available.is_empty() {
@@ -66,6 +65,7 @@ impl Lines {
                 Some(end) => (end + 1, true),
                 None => (available.len(), false),
             };
+            self.number += u64::from(self.buffer.is_empty());
             self.buffer.extend_from_slice(&available[..part]);
             self.file.consume(part);
             self.read += part as u64;

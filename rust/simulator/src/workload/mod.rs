@@ -10,6 +10,7 @@ mod burstgpt;
 mod columns;
 mod datetime;
 mod decorate;
+mod journal;
 mod lengths;
 mod lines;
 mod mooncake;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use arrivals::Arrivals;
+pub use journal::recorded_config;
 pub use lengths::Lengths;
 pub use prompt::Prompt;
 pub(crate) use prompt::{END, output_token};
@@ -105,6 +107,12 @@ pub enum Source {
     /// JSON or JSON lines of lengths: pairs `[prompt, output]`, objects with `prompt_tokens` and `output_tokens`, or
     /// conversations as in `ShareGPT` with a number of tokens for each turn. They have no times.
     Sharegpt {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A router's own journal (`serve --journal`): arrivals, lengths, and which pages of prompts were equal. Requests
+    /// that got no token are left out, and prompts do not share the pages of earlier outputs.
+    Journal {
         /// The file.
         path: PathBuf,
     },

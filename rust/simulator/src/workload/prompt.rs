@@ -21,6 +21,8 @@ pub enum Prompt {
     Own,
     /// All, as far as it reaches, with the prompts and outputs of the same conversation.
     Conversation(u64),
+    /// These very tokens.
+    Tokens(Vec<u32>),
     /// Blocks of `tokens` each, of which equal ids after equal beginnings are equal.
     Blocks {
         /// The ids. What the prompt has beyond them is its own.
@@ -38,6 +40,9 @@ impl Prompt {
         let mut tokens = Vec::with_capacity(prefix_len + length);
         if let Some((group, _)) = prefix {
             tokens.resize(prefix_len, PREFIX | (group & NUMBERS as u32));
+        }
+        if let Self::Tokens(own) = self {
+            tokens.extend_from_slice(&own[..own.len().min(length)]);
         }
         if let Self::Blocks { ids, tokens: block } = self {
             for id in ids {

@@ -12,8 +12,12 @@ pub struct TraceRequest {
     pub prompt_tokens: u32,
     /// Tokens that it generates, however many it may.
     pub output_tokens: u32,
+    /// The same of further outputs of the prompt.
+    pub siblings: Vec<u32>,
     /// What the prompt's tokens are.
     pub prompt: Prompt,
+    /// Requests share cached prefixes only with those of the same salt.
+    pub salt: u128,
     /// Number and length of a prefix that goes before the prompt.
     pub prefix: Option<(u32, u32)>,
     /// Tokens that it may generate. None: exactly those that it does.
@@ -26,6 +30,4 @@ pub struct TraceRequest {
     pub class: u64,
     /// Nanoseconds from arrival in which the first token should be there.
     pub deadline_ns: Option<u64>,
-    /// Outputs of the prompt.
-    pub n: u32,
 }

@@ -2,6 +2,7 @@
 
 use super::azure::Azure;
 use super::burstgpt::BurstGpt;
+use super::journal::Journal;
 use super::lines::Lines;
 use super::mooncake::Mooncake;
 use super::request::TraceRequest;
@@ -20,13 +21,14 @@ pub(crate) trait Requests {
 }
 
 impl Workload {
-    /// Opens the source from its beginning.
-    pub(super) fn requests(&self, seed: u64) -> Result<Box<dyn Requests>> {
+    /// Opens the source from its beginning. `page_size`: of the scheduler that is simulated.
+    pub(super) fn requests(&self, seed: u64, page_size: u32) -> Result<Box<dyn Requests>> {
         Ok(match &self.source {
             Source::Azure { path } => Box::new(Azure::open(path)?),
             Source::Burstgpt { path } => Box::new(BurstGpt::open(path)?),
             Source::Mooncake { path, block_tokens } => Box::new(Mooncake::open(path, *block_tokens)?),
             Source::Sharegpt { path } => Box::new(ShareGpt::open(path)?),
+            Source::Journal { path } => Box::new(Journal::open(path, page_size)?),
             Source::Synthetic { prompt, output } => Box::new(Synthetic::new(*prompt, *output, seed)?),
         })
     }
@@ -45,7 +47,7 @@ impl Times {
         let first = *self.first.get_or_insert(at);
         let last = self.last.replace(at).unwrap_or(at);
         if at < last {
-            let behind = (last - at) as f64 * 1e-9;
+            let behind = (last - at) as f64 / 1e9;
             return Err(lines.wrong(format!("the time is {behind} s before that of the line above: sort the file")));
         }
         Ok((at - first) as u64)

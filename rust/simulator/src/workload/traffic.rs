@@ -38,8 +38,8 @@ enum Clock {
     Closed { ready: BinaryHeap<Reverse<u64>>, think_ns: u64 },
 }
 
-/// Opens a workload.
-pub(crate) fn open(workload: &Workload, limits: Limits, seed: u64) -> Result<Traffic> {
+/// Opens a workload. `page_size`: of the scheduler that is simulated.
+pub(crate) fn open(workload: &Workload, limits: Limits, seed: u64, page_size: u32) -> Result<Traffic> {
     limits.validate()?;
     workload.arrivals.validate()?;
     for (name, rate) in [("rate", workload.rate), ("rate_scale", workload.rate_scale)] {
@@ -52,9 +52,9 @@ pub(crate) fn open(workload: &Workload, limits: Limits, seed: u64) -> Result<Tra
         return Err(Error::setting("limits", "a synthetic workload has no end: give requests or seconds"));
     }
     Ok(Traffic {
-        requests: workload.requests(seed)?,
+        requests: workload.requests(seed, page_size)?,
         decorator: Decorator::new(workload, seed)?,
-        clock: clock(workload, limits, seed)?,
+        clock: clock(workload, limits, seed, page_size)?,
         limits,
         number: 0,
         pending: None,
@@ -62,7 +62,7 @@ pub(crate) fn open(workload: &Workload, limits: Limits, seed: u64) -> Result<Tra
     })
 }
 
-fn clock(workload: &Workload, limits: Limits, seed: u64) -> Result<Clock> {
+fn clock(workload: &Workload, limits: Limits, seed: u64, page_size: u32) -> Result<Clock> {
     let scale = workload.rate_scale.unwrap_or(1.0);
     let arrivals = workload.arrivals;
     if let Arrivals::Closed { clients, think_ms } = arrivals {
@@ -90,15 +90,14 @@ fn clock(workload: &Workload, limits: Limits, seed: u64) -> Result<Clock> {
         return Err(Error::setting("workload.arrivals", reason));
     }
     let factor = match workload.rate {
-        Some(rate) => trace_rate(workload, limits, seed)? / (rate * scale),
+        Some(rate) => trace_rate(workload.requests(seed, page_size)?, limits)? / (rate * scale),
         None => 1.0 / scale,
     };
     Ok(Clock::Trace { factor })
 }
 
 /// Requests a second of a trace, as far as it will be used.
-fn trace_rate(workload: &Workload, limits: Limits, seed: u64) -> Result<f64> {
-    let mut requests = workload.requests(seed)?;
+fn trace_rate(mut requests: Box<dyn Requests>, limits: Limits) -> Result<f64> {
     let (mut count, mut last) = (0_u64, 0);
     while limits.requests.is_none_or(|limit| count < limit) {
         let Some(request) = requests.next()? else { break };
