@@ -49,6 +49,7 @@ __all__ = [
     "replay_journal",
     "run_router",
     "simulate",
+    "summarize_journal",
 ]
 
 # Errors of the scheduler. A call that raises one has changed nothing.
@@ -883,6 +884,13 @@ def replay_journal(path: str | PathLike[str], *, count: bool = False) -> ReplayR
 
     Args:
         count: go on after the first difference, and count them.
+
+    Raises:
+        InputError: it can't be read, or a line is no record.
+    """
+
+def summarize_journal(path: str | PathLike[str]) -> str:
+    """What a journal says of the service, as a JSON object; `lightllm_rs.replay.summary` reads it.
 
     Raises:
         InputError: it can't be read, or a line is no record.

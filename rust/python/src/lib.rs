@@ -47,7 +47,7 @@ mod _core {
     #[pymodule_export]
     use super::preset::past_future_paper;
     #[pymodule_export]
-    use super::replay::{Difference, ReplayReport, replay_journal};
+    use super::replay::{Difference, ReplayReport, replay_journal, summarize_journal};
     #[pymodule_export]
     use super::request::{Admission, Output, Request};
     #[pymodule_export]

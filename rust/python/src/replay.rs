@@ -99,3 +99,11 @@ pub fn replay_journal(py: Python<'_>, path: PathBuf, count: Given<'_, '_>) -> Py
     let report = py.detach(move || journal::replay(Reader::open(&path)?, on_difference));
     report.map(ReplayReport).map_err(|error| journal_error(py, &error))
 }
+
+/// What a journal says of the service, as JSON.
+#[pyfunction]
+pub fn summarize_journal(py: Python<'_>, path: PathBuf) -> PyResult<String> {
+    let summary = py.detach(move || journal::summary(Reader::open(&path)?));
+    let summary = summary.map_err(|error| journal_error(py, &error))?;
+    Ok(serde_json::to_string(&summary).expect("figures are finite, and keys are text"))
+}
