@@ -87,13 +87,17 @@ class RouterProcess:
         ones = pack_u32(np.ones(len(emitting)))
         self.rank.send(encode(steps.StepResult(plan.step, pack_u32(emitting), ones, pack_u32(tokens), [], 10)))
 
-    def samples(self) -> list[telemetry.Sample]:
-        """Those of the next report to the metric server."""
+    def figures(self) -> telemetry.Report:
+        """The next report to the metric server."""
         got = self.metrics.receive(WAIT_MS)
         assert got is not None, "no report came"
         report = telemetry.metrics_decoder.decode(got[1])
         assert isinstance(report, telemetry.Report)
-        return report.samples
+        return report
+
+    def samples(self) -> list[telemetry.Sample]:
+        """The values in it."""
+        return self.figures().samples
 
     def report(self, wanted: Callable[[dict[str, float]], bool]) -> dict[str, float]:
         """The first report to the metric server whose values satisfy `wanted`."""

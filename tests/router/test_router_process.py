@@ -9,6 +9,7 @@ import pytest
 
 from lightllm_rs.messages import control, requests, steps, telemetry
 from lightllm_rs.messages.frames import encode, pack_u32, unpack_u32
+from lightllm_rs.metric.store import Store
 from messages.samples import UNIONS
 from router.harness import add, from_router, hear, router
 
@@ -64,6 +65,20 @@ def test_refusals_name_their_kind_and_reach_the_metrics(tmp_path: Path) -> None:
         assert failed.kind == "queue_full"
         assert failed.retry_after >= 1
         it.report(lambda values: values.get("lightllm_rejections_total", 0) >= 1)
+
+
+def test_all_figures_are_declared(tmp_path: Path) -> None:
+    with router(tmp_path) as it:
+        client = it.client()
+        client.send(add(1, [1, 2], 1))
+        client.send(add(2, [], 1))
+        it.answer(it.plan_with_rows())
+        store, names = Store("model"), set()
+        while "batch_inference_duration" not in names:
+            report = it.figures()
+            assert store.take(report, 0.0) == 0, "an entry is unknown, or has other labels than declared"
+            names |= {sample.name for sample in report.samples} | {values.name for values in report.observations}
+        assert {"lightllm_forks_total", "lightllm_rejections_total", "lightllm_scheduler_seconds"} <= names
 
 
 def test_an_abort_frees_everything_in_the_next_plan(tmp_path: Path) -> None:

@@ -139,6 +139,7 @@ def test_environment_sets_every_field() -> None:
                 "chat_template",
                 "tokenizer",
                 "max_body_bytes",
+                "admission_parameters",
             )
             else None
         )

@@ -1,8 +1,8 @@
 """A child that behaves as its arguments say: `python fake_child.py BEHAVIOUR...`, in place of `lightllm_rs.process`.
 
-Behaviours, in the order given: "words TEXT" (Fatal, exit 1), "exit CODE", "print TEXT", "mute" (never ready),
-"wrong-protocol", "deaf" (does not hear Stop), "busy" (HTTP: never drained). An HTTP process answers each connection
-with the engine's state, as the supervisor told it.
+Behaviours, in the order given: "words TEXT" (Fatal, exit 1), "exit CODE", "print TEXT", "notice TEXT" (Notice),
+"mute" (never ready), "wrong-protocol", "deaf" (does not hear Stop), "busy" (HTTP: never drained). An HTTP process
+answers each connection with the engine's state, as the supervisor told it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 
 import setproctitle
 
-from lightllm_rs.messages.control import ChildHello, Drain, EngineDown, EngineUp, Stop
+from lightllm_rs.messages.control import ChildHello, Drain, EngineDown, EngineUp, Notice, Stop
 from lightllm_rs.messages.frames import encode
 from lightllm_rs.process.child import Child
 from lightllm_rs.process.entry import end_with_parent, ignore_signals, read_start
@@ -48,6 +48,8 @@ def behave(child: Child, behaviour: str, value: str) -> None:
         sys.exit(1)
     if behaviour == "exit":
         os._exit(int(value))
+    if behaviour == "notice":
+        child.open_control().send(encode(Notice(value)))
     if behaviour == "print":
         print(value, flush=True)
     if behaviour == "wrong-protocol":

@@ -14,8 +14,16 @@ from helpers.running_service import RunningService, serve_command
 from lightllm_rs.metric.catalogue import CATALOGUE
 from supervisor.streams import Stream, complete
 
-# These need what this service does not do: dying processes, broken frames; and, in a test below, a small pool.
-QUIET = {"lightllm_process_restarts_total", "lightllm_bad_frames_total", "lightllm_preemptions_total"}
+# These need what this service does not do: dying processes, broken frames, requests that do not fit or share what is
+# being computed, a disk that fails; and, in a test below, a small pool.
+QUIET = {
+    "lightllm_process_restarts_total",
+    "lightllm_bad_frames_total",
+    "lightllm_bypasses_total",
+    "lightllm_deferrals_total",
+    "lightllm_journal_errors_total",
+    "lightllm_preemptions_total",
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +50,8 @@ def totals(url: str) -> dict[str, float]:
 def test_every_metric_moves(service: RunningService) -> None:
     url = service.wait_ready()
     body = {"model": "tiny", "prompt": "The quick brown fox " * 8, "max_tokens": 8, "ignore_eos": True, "frobnicate": 1}
-    for _ in range(2):  # the second finds the first's prompt in the prefix cache
-        assert httpx.post(f"{url}/v1/completions", json=body, timeout=60).status_code == 200
+    for choices in (1, 2):  # the second finds the first's prompt in the prefix cache
+        assert httpx.post(f"{url}/v1/completions", json={**body, "n": choices}, timeout=60).status_code == 200
     streams = [Stream(url, 150, f"stream {number}") for number in range(3)]
     service.wait_for(lambda: sum(stream.chunks > 0 for stream in streams) == 2)
     seen: dict[str, float] = {}

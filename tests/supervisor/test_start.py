@@ -61,6 +61,13 @@ def test_a_child_that_fails_ends_the_start(
     service.assert_nothing_left()
 
 
+def test_what_a_child_wants_to_be_read_is_logged(fake_service: FakeService) -> None:
+    service = fake_service({"router": ["notice the journal ends here"]})
+    service.wait_ready()
+    service.end()
+    assert any(line.endswith("WARNING router: the journal ends here") for line in service.stderr), service.stderr
+
+
 def test_a_port_in_use_is_known_before_anything_loads(fake_service: FakeService) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -62,7 +62,8 @@ def policy_parameters(settings: ServeSettings) -> list[tuple[str, float]]:
     given = [(name, getattr(settings, field)) for field, (_, name) in POLICY_PARAMETERS.items()]
     if settings.past_future_window is not None:
         given.append(("prior", settings.past_future_window // 2))
-    return [(name, float(value)) for name, value in given if value is not None]
+    others = [parameter.split("=") for parameter in settings.admission_parameters]
+    return [(name, float(value)) for name, value in [*given, *others] if value is not None]
 
 
 def journal(settings: ServeSettings, epoch: int) -> JournalStart | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 
 from lightllm_rs.settings.errors import SettingsError
 from lightllm_rs.settings.serve import ServeSettings
+
+_PARAMETER = re.compile(r"[a-z_]+=-?[0-9]+(\.[0-9]+)?")
 
 POLICY_PARAMETERS = {
     "router_token_ratio": ("ema", "token_ratio"),
@@ -60,6 +63,9 @@ def check(settings: ServeSettings) -> None:
             )
     if settings.backend == "mock" and settings.tp != 1:
         raise SettingsError(f"--backend mock has one rank only: leave out --tp {settings.tp}")
+    for parameter in settings.admission_parameters:
+        if _PARAMETER.fullmatch(parameter) is None:
+            raise SettingsError(f"--admission-parameters: {parameter!r} is no setting: write it as name=number")
     for origin in settings.allowed_origins:
         if origin != "*" and "://" not in origin:
             raise SettingsError(f"--allowed-origins: {origin!r} is no origin: write it as https://example.org, or *")

@@ -115,7 +115,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         _meta("decode-first: steps that only decode before waiting prompts get one", low=0, high=1_000_000),
     ] = 8
     admission_policy: Annotated[
-        Literal["conservative", "aggressive", "ema", "past_future"],
+        Literal["conservative", "aggressive", "ema", "past_future", "forecast"],
         _meta("who may run beside those that run, by the KV cache that their outputs may need; see docs/admission.md"),
     ] = "aggressive"
     router_token_ratio: Annotated[
@@ -134,6 +134,9 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Annotated[float, msgspec.Meta(ge=0, le=0.5)] | None,
         _meta("past_future: part of the KV cache that the expected peak leaves free"),
     ] = None
+    admission_parameters: Annotated[
+        tuple[str, ...], _meta("other settings of the admission policy, as name=number separated by commas")
+    ] = ()
     priority_age_seconds: Annotated[
         float, _meta("seconds of waiting that count as one priority better", low=0.001, high=1_000_000)
     ] = 5.0
