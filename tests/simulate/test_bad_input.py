@@ -141,6 +141,22 @@ def test_cost_models(cost: str, hint: str, tmp_path: Path, capsys: pytest.Captur
     assert hint in refused(capsys, str(trace), "--cost", cost)
 
 
+def test_requests_that_can_never_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(HEAD + ROW + "2023-11-16 18:15:47.68,4000,10\n" + ROW.replace(":46", ":48"))
+    flags = [str(path), "--cost", "constant:20ms"]
+    message = refused(capsys, *flags, "--kv-cache-tokens", "1600")
+    assert f"{path}:3: " in message
+    assert "the cache has 100" in message
+    assert f"{path}:3: " in refused(capsys, *flags, "--max-model-len", "4009")
+    assert main(["simulate", *flags, "--kv-cache-tokens", "1600", "--skip-too-large", "--json", "-"]) == 0
+    [report] = json.loads(capsys.readouterr().out)
+    assert (report["finished"], report["refused"]["pool"]) == (2, 1)
+    lengths = ["--prompt-tokens", "100", "--output-tokens", "100", "--rate", "1", "--requests", "3"]
+    synthetic = refused(capsys, *lengths, "--cost", "constant:20ms", "--kv-cache-tokens", "160")
+    assert "workload.source" in synthetic
+
+
 def test_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "trace.csv"
     path.write_text(AZURE)

@@ -25,7 +25,7 @@ INTERRUPTED = 130
 def run(parsed: argparse.Namespace) -> int:
     """Simulates what the flags say, and writes what they ask for. Returns the exit code."""
     try:
-        for target in (parsed.json, parsed.csv, parsed.html):
+        for target in (parsed.json, parsed.csv, parsed.html, parsed.journal):
             if target is not None:
                 check_target(target)
         if parsed.preset is not None:
@@ -45,7 +45,7 @@ def _preset(parsed: argparse.Namespace) -> None:
     if parsed.preset != presets.PAST_FUTURE_PAPER:
         message = f"--preset: there is no {parsed.preset!r}: take {presets.PAST_FUTURE_PAPER}"
         raise input_error(message, parameter="preset")
-    for flag in ("trace", "cost", "csv", "html", "rate"):
+    for flag in ("trace", "cost", "csv", "html", "journal", "rate"):
         if getattr(parsed, flag) is not None:
             raise input_error(f"--{flag} says nothing to a preset: leave it out", parameter=flag)
     rows = presets.past_future_paper(

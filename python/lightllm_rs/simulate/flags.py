@@ -63,6 +63,11 @@ def _add_workload(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--tenants", metavar="N", type=words.count, help="tenants to whom requests are given at random")
     group.add_argument("--priorities", metavar="P,...", type=words.integers, help="one of these at random")
     group.add_argument("--deadline", metavar="TIME", type=words.milliseconds, help="for the first token: 500ms, 2s")
+    group.add_argument(
+        "--skip-too-large",
+        action="store_true",
+        help="count requests that can never run among the refused, in place of ending with the first of them",
+    )
     group.add_argument("--n", metavar="N", type=words.count, help="outputs of each prompt")
 
 
@@ -113,5 +118,8 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--slo-e2e", metavar="TIME", type=words.milliseconds, help="goodput: time to the last token")
     group.add_argument("--json", metavar="FILE", help="write a JSON list; - is standard output, without the table")
     group.add_argument("--csv", metavar="FILE", help="write one line for each request")
+    group.add_argument(
+        "--journal", metavar="FILE", help="write a journal of the scheduler, for replay; of one cell only"
+    )
     group.add_argument("--html", metavar="FILE", help="write a page with plots")
     group.add_argument("--jobs", metavar="N", type=words.count, help="simulations at once [all cores]")

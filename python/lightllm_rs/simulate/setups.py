@@ -29,9 +29,14 @@ def setups_of(parsed: argparse.Namespace) -> list[Setup]:
         "scheduler": _scheduler(parsed),
         "slo": _present({"ttft_ms": parsed.slo_ttft, "itl_ms": parsed.slo_itl, "e2e_ms": parsed.slo_e2e}),
         "limits": _present({"requests": parsed.requests, "seconds": parsed.seconds}),
+        "strict": not parsed.skip_too_large,
         "seed": 0,
     }
     axes = _axes(parsed)
+    if parsed.journal is not None:
+        if any(len(values) > 1 for _, values in axes):
+            raise input_error("--journal is of one simulation: give one value to each flag", parameter="journal")
+        base["journal"] = parsed.journal
     return [_cell(base, axes, values) for values in itertools.product(*(values for _, values in axes))]
 
 

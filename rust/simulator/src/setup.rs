@@ -32,6 +32,9 @@ pub struct Setup {
     /// When to stop asking. What was asked by then is served to the end.
     #[serde(default)]
     pub limits: Limits,
+    /// A request that is too large ever to run is an error that names its place, and not one of the refused.
+    #[serde(default)]
+    pub strict: bool,
     /// Of everything that draws, the scheduler's policy included.
     #[serde(default)]
     pub seed: u64,

@@ -61,6 +61,7 @@ struct Engine {
     live: LiveSet,
     meter: Meter,
     journal: Journal,
+    strict: bool,
     now: u64,
     arrived: u64,
 }
@@ -82,6 +83,7 @@ impl Engine {
             live: LiveSet::default(),
             meter: Meter::new(setup.slo, csv, config.pages),
             journal,
+            strict: setup.strict,
             now: 0,
             arrived: 0,
         })
@@ -185,6 +187,9 @@ impl Engine {
         let scheduler = &mut self.scheduler;
         let added = self.journal.add(request, self.now, |request| scheduler.add(request, self.now))?;
         if let Err(refusal) = added {
+            if self.strict && never_runs(&refusal) {
+                return Err(self.traffic.wrong(refusal.to_string()));
+            }
             ids.into_iter().try_for_each(|id| self.refuse(id, &refusal))?;
         }
         Ok(())
@@ -253,4 +258,10 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The request is too large, however empty the server is.
+fn never_runs(refusal: &Refusal) -> bool {
+    use Refusal::{ContextExceeded, PromptTooLong, TooLargeForPool, TooManySiblings};
+    matches!(refusal, PromptTooLong { .. } | ContextExceeded { .. } | TooLargeForPool { .. } | TooManySiblings { .. })
 }

@@ -5,7 +5,7 @@ use super::datetime;
 use super::lines::Lines;
 use super::request::TraceRequest;
 use super::source::{Requests, Times};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// See [`Source::Azure`](super::Source::Azure).
 #[derive(Debug)]
@@ -43,5 +43,9 @@ impl Requests for Azure {
 
     fn progress(&self) -> f64 {
         self.columns.lines.progress()
+    }
+
+    fn wrong(&self, reason: String) -> Error {
+        self.columns.lines.wrong(reason)
     }
 }

@@ -4,7 +4,7 @@ use super::columns::{Columns, label};
 use super::lines::Lines;
 use super::request::TraceRequest;
 use super::source::{Requests, Times};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// See [`Source::Burstgpt`](super::Source::Burstgpt).
 #[derive(Debug)]
@@ -47,5 +47,9 @@ impl Requests for BurstGpt {
 
     fn progress(&self) -> f64 {
         self.columns.lines.progress()
+    }
+
+    fn wrong(&self, reason: String) -> Error {
+        self.columns.lines.wrong(reason)
     }
 }

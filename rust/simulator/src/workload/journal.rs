@@ -117,6 +117,10 @@ impl Requests for Journal {
     fn progress(&self) -> f64 {
         if self.size == 0 { 1.0 } else { (self.read.get() as f64 / self.size as f64).min(1.0) }
     }
+
+    fn wrong(&self, reason: String) -> Error {
+        Error::file(&self.path, reason)
+    }
 }
 
 fn told(error: JournalError) -> Error {

@@ -88,6 +88,10 @@ impl Requests for Mooncake {
     fn progress(&self) -> f64 {
         self.lines.progress()
     }
+
+    fn wrong(&self, reason: String) -> Error {
+        self.lines.wrong(reason)
+    }
 }
 
 /// The message of a JSON error, without the line, which is of the piece that was parsed and not of the file.

@@ -7,7 +7,7 @@ use super::mooncake::without_place;
 use super::prompt::Prompt;
 use super::request::{MOST_TOKENS, TraceRequest};
 use super::source::Requests;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Longest element that is read.
 const LONGEST: usize = 16 << 20;
@@ -222,5 +222,9 @@ impl Requests for ShareGpt {
 
     fn progress(&self) -> f64 {
         self.lines.progress()
+    }
+
+    fn wrong(&self, reason: String) -> Error {
+        self.lines.wrong(reason)
     }
 }

@@ -9,7 +9,7 @@ use super::request::TraceRequest;
 use super::sharegpt::ShareGpt;
 use super::synthetic::Synthetic;
 use super::{Source, Workload};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Requests, one after the other.
 pub(crate) trait Requests {
@@ -18,6 +18,9 @@ pub(crate) trait Requests {
 
     /// Part of the source that was read, from 0 to 1; 0 where it has no end.
     fn progress(&self) -> f64;
+
+    /// An error about the request that was given last.
+    fn wrong(&self, reason: String) -> Error;
 }
 
 impl Workload {

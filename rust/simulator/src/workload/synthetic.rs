@@ -1,7 +1,7 @@
 use super::lengths::Lengths;
 use super::request::TraceRequest;
 use super::source::Requests;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::random::Random;
 
 /// See [`Source::Synthetic`](super::Source::Synthetic).
@@ -31,5 +31,9 @@ impl Requests for Synthetic {
 
     fn progress(&self) -> f64 {
         0.0
+    }
+
+    fn wrong(&self, reason: String) -> Error {
+        Error::setting("workload.source", reason)
     }
 }

@@ -162,6 +162,11 @@ impl Traffic {
         (number, self.pending.take().expect("a request was announced"))
     }
 
+    /// An error about the request that was taken last.
+    pub fn wrong(&self, reason: String) -> Error {
+        self.requests.wrong(reason)
+    }
+
     /// A request has ended, or was refused and is not worth asking again before `now`.
     pub fn note_end(&mut self, now: u64) {
         if let Clock::Closed { ready, think_ns } = &mut self.clock {

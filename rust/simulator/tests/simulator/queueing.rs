@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::helpers::{assert_close, brief, busy, of_source, report};
+use crate::helpers::{assert_close, brief, busy, of_source, report, try_run};
 
 /// Prompts and outputs of one length, steps of 20 ms.
 fn uniform(arrivals: &Value, prompt: u32, output: u32, requests: u32) -> Value {
@@ -149,6 +149,10 @@ fn what_can_never_run_is_refused() {
     assert_eq!(report(&setup).refused.pool, 3);
     setup["scheduler"] = json!({"pages": 400, "context": 105});
     assert_eq!(report(&setup).refused.context, 3);
+    setup["strict"] = json!(true);
+    let error = try_run(&setup).expect_err("the first is too large");
+    assert!(error.to_string().contains("the context has 105"), "{error}");
+    setup["strict"] = json!(false);
     // A client that does not know its length asks for what the context allows.
     setup["workload"]["max_tokens"] = json!(50);
     let cut = report(&setup);
