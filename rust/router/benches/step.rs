@@ -191,7 +191,9 @@ fn main() {
         _ => {
             let mut criterion = Criterion::default().configure_from_args();
             for policy in PolicyConfig::NAMES {
-                SIZES.into_iter().for_each(|size| bench(&mut criterion, Bound::Slots, policy, size));
+                for size in SIZES {
+                    bench(&mut criterion, Bound::Slots, policy, size);
+                }
                 bench(&mut criterion, Bound::Pages, policy, 256);
             }
             criterion.final_summary();

@@ -122,7 +122,9 @@ impl Accounts {
         let next = self.turn_after(turn, spent);
         let account = self.tenants.get_mut(&tenant).expect("who waits has an account");
         account.spent = spent;
-        account.turn = account.turn.max(next);
+        if next.round > account.turn.round {
+            account.turn = next;
+        }
         self.round = self.round.max(turn.round);
         self.forget_paid();
     }

@@ -104,29 +104,37 @@ impl Order {
         }
         let mut levels = self.levels.range_mut(self.round.level()..);
         let offer = levels.find_map(|(number, level)| self.round.next_on(*number, level, &self.accounts));
-        self.round.offered = offer;
-        offer.map(|offer| offer.arrival)
+        let offer = offer?;
+        let level = &self.levels[&self.entries[&offer.arrival].level];
+        if self.round.leads_too_far(offer, level, &self.accounts) {
+            self.round.over = true;
+            return None;
+        }
+        self.round.offered = Some(offer);
+        Some(offer.arrival)
     }
 
     /// What was offered last, and is still there, is passed over.
     fn settle_offer(&mut self) {
         let Some(offer) = self.round.offered.take() else { return };
-        self.pass(offer);
+        self.pass(offer, false);
         self.round.refused.push(offer.arrival);
-        let barrier = self.entries[&offer.arrival].passed >= self.config.bypass_limit;
+        let entry = &self.entries[&offer.arrival];
+        // Nobody overtakes one that ran before: somebody reads along, and what others take now it lacks again soon.
+        let barrier = entry.ticket.resumes || entry.passed >= self.config.bypass_limit;
         self.round.over |= barrier || self.round.refused.len() >= Self::MAX_REFUSED;
     }
 
-    fn pass(&mut self, offer: round::Offer) {
+    fn pass(&mut self, offer: round::Offer, fits: bool) {
         let entry = &self.entries[&offer.arrival];
         let level = self.levels.get(&entry.level).expect("an entry's level is there");
-        self.round.pass(offer, entry.ticket.tokens.into(), level, &mut self.accounts);
+        self.round.pass(offer, fits, entry.ticket.tokens.into(), level, &mut self.accounts);
     }
 
     /// The request that was offered last waits for something that is about to come: those behind it do not pass it.
     pub fn defer(&mut self, arrival: u64) {
         let Some(offer) = self.round.offered.take_if(|offer| offer.arrival == arrival) else { return };
-        self.pass(offer);
+        self.pass(offer, true);
         self.round.deferred += 1;
         self.round.over |= self.round.deferred >= Self::MAX_DEFERRED;
     }
@@ -154,10 +162,14 @@ impl Order {
         self.accounts.charge(tenant, tokens);
     }
 
-    /// Takes out the next request that can no longer make its deadline, if such are to be refused. A prompt token
-    /// takes `ns_per_token` to compute.
-    pub fn take_late(&mut self, now: u64, ns_per_token: u64) -> Option<u64> {
+    /// A prompt token takes so long to compute; 0 if that isn't known. Latest starts that were worked out before are
+    /// worked out again when they come up.
+    pub fn set_pace(&mut self, ns_per_token: u64) {
         self.deadlines.ns_per_token = ns_per_token;
+    }
+
+    /// Takes out the next request that can no longer make its deadline, if such are to be refused.
+    pub fn take_late(&mut self, now: u64) -> Option<u64> {
         if !self.config.refuse_late {
             return None;
         }

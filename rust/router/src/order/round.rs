@@ -4,6 +4,10 @@ use super::accounts::{Accounts, Turn};
 use super::level::Level;
 use super::ticket::Place;
 
+/// Rounds of the deficit round robin that a tenant may be ahead of another, and still overtake a request of it that
+/// does not fit. So a tenant with small requests does not crowd out one with large requests, however many they are.
+pub(super) const MAX_LEAD: u64 = 8;
+
 /// A round offers requests in the order in which they would be taken if all of them fitted: one that is passed over
 /// counts, for the rest of the round, as if its tenant had paid for it.
 #[derive(Debug, Default)]
@@ -45,7 +49,7 @@ pub(super) struct OfferLane {
 #[derive(Debug)]
 struct Passed {
     tenant: u64,
-    /// What it has spent, and its turn, if all were taken that were passed over.
+    /// What it has spent, and its account's turn, if all were taken that were passed over.
     spent: u64,
     turn: Turn,
     /// Its turn on this level, if it has requests here.
@@ -54,6 +58,8 @@ struct Passed {
     place: Option<Place>,
     /// The next one on this level.
     next: Option<Place>,
+    /// The round of its turn on this level, if one of its requests did not fit.
+    claim: Option<u64>,
 }
 
 impl Round {
@@ -113,14 +119,22 @@ impl Round {
         self.resumed = None;
         self.turn = None;
         for passed in &mut self.tenants {
-            passed.place = None;
+            (passed.place, passed.claim) = (None, None);
             passed.next = level.next_place(passed.tenant, None);
             passed.here = passed.turn.max(level.base(passed.tenant).unwrap_or_default());
         }
     }
 
-    /// The request that was offered last is passed over.
-    pub fn pass(&mut self, offer: Offer, tokens: u64, level: &Level, accounts: &mut Accounts) {
+    /// Whether an offer would bring its tenant too far ahead of one of which a request does not fit.
+    pub fn leads_too_far(&self, offer: Offer, level: &Level, accounts: &Accounts) -> bool {
+        let Some(OfferLane { tenant, .. }) = offer.lane else { return false };
+        let own = level.turn(tenant, accounts).map_or(0, |turn| turn.round);
+        let others = self.tenants.iter().filter(|passed| passed.tenant != tenant);
+        others.filter_map(|passed| passed.claim).any(|claim| own > claim + MAX_LEAD)
+    }
+
+    /// The request that was offered last is passed over: it does not fit, unless it is deferred.
+    pub fn pass(&mut self, offer: Offer, fits: bool, tokens: u64, level: &Level, accounts: &mut Accounts) {
         let Some(lane) = offer.lane else {
             self.resumed = Some(offer.arrival);
             return;
@@ -129,12 +143,24 @@ impl Round {
             self.turn = self.turn.max(Some((lane.turn, lane.tenant)));
             let (tenant, turn) = (lane.tenant, lane.turn);
             let spent = accounts.spent(tenant, turn);
-            self.tenants.push(Passed { tenant, spent, turn, here: turn, place: None, next: None });
+            let account = accounts.turn(tenant);
+            self.tenants.push(Passed {
+                tenant,
+                spent,
+                turn: account,
+                here: turn,
+                place: None,
+                next: None,
+                claim: None,
+            });
             self.tenants.len() - 1
         });
         let passed = &mut self.tenants[index];
         passed.place = Some(lane.place);
         passed.next = level.next_place(lane.tenant, passed.place);
+        if !fits {
+            passed.claim = level.turn(lane.tenant, accounts).map(|turn| turn.round);
+        }
         passed.spend(tokens, accounts);
     }
 
@@ -159,6 +185,8 @@ impl Passed {
     fn spend(&mut self, tokens: u64, accounts: &mut Accounts) {
         self.spent = self.spent.max(accounts.begin_of(self.here)) + tokens;
         self.here = accounts.turn_after(self.here, self.spent);
-        self.turn = self.here;
+        if self.here.round > self.turn.round {
+            self.turn = self.here;
+        }
     }
 }

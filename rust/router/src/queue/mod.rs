@@ -127,12 +127,17 @@ impl Queue {
         self.order.charge(tenant, tokens);
     }
 
+    /// A prompt token takes so long to compute; 0 if that isn't known yet.
+    pub fn set_pace(&mut self, ns_per_prompt_token: u64) {
+        self.order.set_pace(ns_per_prompt_token);
+    }
+
     /// Takes out those that can no longer make their deadline, if the operator asked for that; to be called before a
-    /// round. A prompt token takes `ns_per_prompt_token` to compute; 0 if that isn't known yet.
-    pub fn take_late(&mut self, now: u64, ns_per_prompt_token: u64) -> Vec<Sequence> {
+    /// round.
+    pub fn take_late(&mut self, now: u64) -> Vec<Sequence> {
         let mut late = Vec::new();
         while late.len() < Order::MAX_LOOKS
-            && let Some(arrival) = self.order.take_late(now, ns_per_prompt_token)
+            && let Some(arrival) = self.order.take_late(now)
         {
             let sequence = self.waiting.remove(&arrival).expect("what is in the order waits");
             self.forget(&sequence);

@@ -236,7 +236,7 @@ impl Scheduler {
         if !self.config.order.refuse_late || self.queue.is_empty() {
             return;
         }
-        for late in self.queue.take_late(now, self.pace.ns_per_token()) {
+        for late in self.queue.take_late(now) {
             let retry_after_s = self.queue.retry_after_s(now);
             let ids = late.siblings.iter().map(|sibling| sibling.id).chain([late.id]);
             for id in ids {

@@ -8,7 +8,9 @@ fn ticket(arrival: u64) -> Ticket {
 
 fn order(config: OrderConfig, tickets: &[Ticket]) -> Order {
     let mut order = Order::new(&config);
-    tickets.iter().for_each(|ticket| order.insert(*ticket));
+    for ticket in tickets {
+        order.insert(*ticket);
+    }
     order
 }
 
@@ -63,8 +65,10 @@ fn outputs_are_paid_for_and_idle_tenants_save_nothing() {
     // Tenant 0 owes two quanta and more.
     assert_eq!(drain(&mut order, &tickets, 0), [1, 3, 5, 0, 2, 4]);
     // Nobody waited for a while. Both begin anew, in the order in which they come.
-    tickets.iter_mut().for_each(|ticket| ticket.arrival += 10);
-    tickets.iter().for_each(|ticket| order.insert(*ticket));
+    for ticket in &mut tickets {
+        ticket.arrival += 10;
+        order.insert(*ticket);
+    }
     assert_eq!(drain(&mut order, &tickets, 0), [10, 12, 11, 13, 14, 15]);
 }
 
@@ -94,7 +98,8 @@ fn a_deadline_that_is_missed_goes_behind_those_that_can_be_made() {
     ];
     let drain_at = |now, ns_per_token| {
         let mut order = order(OrderConfig::default(), &tickets);
-        assert_eq!(order.take_late(now, ns_per_token), None, "nothing is refused");
+        order.set_pace(ns_per_token);
+        assert_eq!(order.take_late(now), None, "nothing is refused");
         drain(&mut order, &tickets, now)
     };
     assert_eq!(drain_at(2 * SECOND, 0), [0, 1, 2, 3]);
@@ -106,10 +111,11 @@ fn a_deadline_that_is_missed_goes_behind_those_that_can_be_made() {
 fn late_ones_are_refused_if_asked_for() {
     let config = OrderConfig { refuse_late: true, ttft_target_ns: 4 * SECOND, ..OrderConfig::default() };
     let mut order = order(config, &[ticket(0), Ticket { deadline: Some(2 * SECOND), ..ticket(1) }]);
-    assert_eq!(order.take_late(0, SECOND / 10), None);
+    assert_eq!(order.take_late(0), None);
+    order.set_pace(SECOND / 10);
     order.insert(Ticket { deadline: Some(2 * SECOND), ..ticket(2) });
     order.insert(Ticket { resumes: true, deadline: Some(0), ..ticket(3) });
-    let late = |order: &mut Order, now| std::iter::from_fn(|| order.take_late(now, SECOND / 10)).collect::<Vec<_>>();
+    let late = |order: &mut Order, now| std::iter::from_fn(|| order.take_late(now)).collect::<Vec<_>>();
     assert_eq!(late(&mut order, SECOND), [], "ten tokens take a second");
     assert_eq!(late(&mut order, SECOND + 1), [2]);
     assert_eq!(late(&mut order, 2 * SECOND + 1), [1], "what was filed before the pace was known comes up later");

@@ -146,9 +146,11 @@ impl Pair {
     }
 
     fn begin(&mut self, ns_per_token: u64) {
+        self.order.set_pace(ns_per_token);
+        self.naive.set_pace(ns_per_token);
         loop {
-            let late = self.order.take_late(self.now, ns_per_token);
-            assert_eq!(late, self.naive.take_late(self.now, ns_per_token), "the next that is late");
+            let late = self.order.take_late(self.now);
+            assert_eq!(late, self.naive.take_late(self.now), "the next that is late");
             let Some(late) = late else { break };
             self.waiting.retain(|waiting| *waiting != late);
         }

@@ -47,6 +47,8 @@ pub struct Naive {
     next_since: u64,
     ns_per_token: u64,
     current: Option<u64>,
+    /// Rounds of tenants of which a request did not fit in this round, by level.
+    claims: BTreeMap<(i32, u64), u64>,
     deferred: usize,
     over: bool,
 }
@@ -64,6 +66,7 @@ impl Naive {
             next_since: 0,
             ns_per_token: 0,
             current: None,
+            claims: BTreeMap::new(),
             deferred: 0,
             over: false,
         }
@@ -174,6 +177,7 @@ impl Naive {
     pub fn begin_round(&mut self, now: u64) {
         (self.current, self.deferred, self.over) = (None, 0, false);
         self.passed.clear();
+        self.claims.clear();
         self.waiting.iter_mut().for_each(|waiting| (waiting.offered, waiting.refused) = (false, false));
         let mut due: Vec<(u64, u64)> = self.waiting.iter().map(|w| (w.look_ns, w.ticket.arrival)).collect();
         due.retain(|(look_ns, _)| *look_ns <= now && self.config.priority_age_ns > 0);
@@ -222,8 +226,11 @@ impl Naive {
         }
     }
 
-    pub fn take_late(&mut self, now: u64, ns_per_token: u64) -> Option<u64> {
+    pub fn set_pace(&mut self, ns_per_token: u64) {
         self.ns_per_token = ns_per_token;
+    }
+
+    pub fn take_late(&mut self, now: u64) -> Option<u64> {
         if !self.config.refuse_late {
             return None;
         }
@@ -240,9 +247,15 @@ impl Naive {
         if let Some(arrival) = self.current.take() {
             let index = self.index(arrival);
             self.waiting[index].refused = true;
+            let Waiting { ticket, level, .. } = self.waiting[index];
+            if !ticket.resumes {
+                let claim = self.turn(&self.accounts[&ticket.tenant], &self.waiting[index]).0;
+                self.claims.insert((level, ticket.tenant), claim);
+            }
             self.pass(index);
             let refused = self.waiting.iter().filter(|waiting| waiting.refused).count();
-            self.over |= self.waiting[index].passed >= self.config.bypass_limit || refused >= Order::MAX_REFUSED;
+            let Waiting { ticket, passed, .. } = &self.waiting[index];
+            self.over |= ticket.resumes || *passed >= self.config.bypass_limit || refused >= Order::MAX_REFUSED;
         }
         if self.over {
             return None;
@@ -258,6 +271,15 @@ impl Naive {
         };
         let next = self.waiting.iter().filter(|waiting| !waiting.offered).min_by_key(|waiting| key(waiting))?;
         let arrival = next.ticket.arrival;
+        if !next.ticket.resumes {
+            let own = self.turn(&self.accounts[&next.ticket.tenant], next).0;
+            let claims =
+                self.claims.iter().filter(|((level, tenant), _)| *level == next.level && *tenant != next.ticket.tenant);
+            if claims.map(|(_, claim)| *claim).any(|claim| own > claim + 8) {
+                self.over = true;
+                return None;
+            }
+        }
         let index = self.index(arrival);
         self.waiting[index].offered = true;
         self.current = Some(arrival);
@@ -286,7 +308,7 @@ impl Naive {
         let spent = account.spent.max(turn.0 * self.quantum()) + tokens;
         let round = spent / self.quantum();
         let turn = if round > turn.0 { (round, self.since()) } else { turn };
-        Account { spent, turn }
+        Account { spent, turn: if turn.0 > account.turn.0 { turn } else { account.turn } }
     }
 
     pub fn take(&mut self, arrival: u64, tokens: u64) -> Ticket {

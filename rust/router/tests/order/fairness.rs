@@ -1,0 +1,82 @@
+//! Tenants that always have something waiting are served alike.
+
+use lightllm_router::{OrderConfig, Request, SchedulerConfig};
+use proptest::prelude::*;
+
+use crate::server::{SECOND, Server, config, request};
+
+/// Sizes of a tenant's requests.
+type Sizes = Vec<(u32, u32)>;
+
+fn sizes() -> impl Strategy<Value = Sizes> {
+    prop::collection::vec((1u32..60, 1u32..60), 1..5)
+}
+
+/// Serves tenants that each keep three requests waiting. The largest difference, over all steps, between the tokens
+/// that any two of them were served.
+fn largest_difference(tenants: &[Sizes], config: SchedulerConfig, steps: usize) -> u64 {
+    let mut server = Server::new(config, SECOND / 100);
+    let mut counts = vec![0; tenants.len()];
+    let mut largest = 0;
+    for _ in 0..steps {
+        for (tenant, sizes) in tenants.iter().enumerate() {
+            let tracks = server.tracks.values().filter(|track| track.request.tenant == tenant as u64);
+            let waiting = tracks.filter(|track| track.admitted.is_none()).count();
+            for _ in waiting..3 {
+                let (prompt, max_tokens) = sizes[counts[tenant] % sizes.len()];
+                let number = (counts[tenant] * tenants.len() + tenant) as u64;
+                server.add(Request { tenant: tenant as u64, ..request(number, prompt, max_tokens) });
+                counts[tenant] += 1;
+            }
+        }
+        server.step();
+        let tokens = || (0..tenants.len() as u64).map(|tenant| server.served.get(&tenant).copied().unwrap_or(0));
+        largest = largest.max(tokens().max().unwrap_or(0) - tokens().min().unwrap_or(0));
+    }
+    largest
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Where there are pages for all, no two tenants are ever further apart than a quantum and what one request can
+    /// cost, or as many requests as can run, since they are paid for as they generate.
+    #[test]
+    fn tenants_stay_together(
+        tenants in prop::collection::vec(sizes(), 2..5),
+        tenant_quantum in 1u32..200,
+        slots in 1u32..4,
+    ) {
+        let order = OrderConfig { tenant_quantum, priority_age_ns: 0, ..OrderConfig::default() };
+        let config = SchedulerConfig { slots, pages: 256, debug_checks: false, ..config(order) };
+        let costs = tenants.iter().flatten().map(|(prompt, max_tokens)| prompt + max_tokens);
+        let bound = u64::from(tenant_quantum + slots * costs.max().expect("there are requests"));
+        let difference = largest_difference(&tenants, config, 1500);
+        prop_assert!(difference <= bound, "{} tokens apart, more than {}", difference, bound);
+    }
+}
+
+/// Where one tenant's requests do not fit, those of another overtake them, but no more than eight quanta long.
+#[test]
+fn what_does_not_fit_is_overtaken_but_not_forgotten() {
+    let tenants = [vec![(42, 55)], vec![(31, 26)]];
+    let difference = |tenant_quantum| {
+        let order = OrderConfig { tenant_quantum, priority_age_ns: 0, ..OrderConfig::default() };
+        largest_difference(&tenants, SchedulerConfig { slots: 3, ..config(order) }, 1500)
+    };
+    assert!(difference(1) <= (1 + 8) + 3 * 97);
+    assert!(difference(100) <= (1 + 8) * 100 + 3 * 97);
+    assert!(difference(100) > 4 * 100 + 3 * 97, "it is overtaken");
+}
+
+/// Equal numbers of requests are not equal shares: the test above is able to fail.
+#[test]
+fn first_come_first_served_is_not_fair() {
+    let tenants = [vec![(50, 50)], vec![(5, 5)]];
+    let one_tenant_each = |tenant_quantum| OrderConfig { tenant_quantum, ..OrderConfig::default() };
+    let fair = config(one_tenant_each(20));
+    assert!(largest_difference(&tenants, fair, 1000) <= 20 + 2 * 100);
+    // With such a quantum nobody's turn ever ends.
+    let first_come = config(one_tenant_each(1 << 30));
+    assert!(largest_difference(&tenants, first_come, 1000) > 1000);
+}
