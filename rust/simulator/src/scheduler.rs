@@ -45,3 +45,35 @@ fn read_policy(policy: Value) -> Result<PolicyConfig, String> {
     }
     Ok(policy)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(settings: &Value) -> SchedulerConfig {
+        read_config(settings.clone()).expect("the settings can be read")
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for name in PolicyConfig::NAMES {
+            let policy = PolicyConfig::from_name(name).expect("a listed name");
+            let config = SchedulerConfig { pages: 5, policy, ..default_config() };
+            assert_eq!(read(&serde_json::to_value(config).expect("plain data")), config);
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_as_it_was() {
+        assert_eq!(read(&serde_json::json!({})), default_config());
+        let some = read(&serde_json::json!({"slots": 7, "order": {"bypass_limit": 3}, "policy": "ema"}));
+        assert_eq!((some.slots, some.order.bypass_limit, some.policy.name()), (7, 3, "ema"));
+        assert_eq!(some.order.tenant_quantum, default_config().order.tenant_quantum);
+        assert_eq!(some.pages, default_config().pages);
+        let policy = read(&serde_json::json!({"policy": {"name": "past_future", "reserve": 0.1}})).policy;
+        assert_eq!(
+            policy,
+            PolicyConfig::from_name("past_future").and_then(|it| it.with("reserve", 0.1)).expect("known")
+        );
+    }
+}

@@ -16,7 +16,8 @@ enum News {
 }
 
 /// Simulates all setups on `threads` threads (0: as many as the machine has cores), and gives their reports in the
-/// order of the setups. `progress` is called on the thread of the caller, and can stop all of them.
+/// order of the setups. `progress` is called on the thread of the caller, and can stop all of them, which is
+/// [`Error::Stopped`].
 ///
 /// The first error, in the order of the setups, is the error of the sweep; then what was not begun stays undone.
 pub fn sweep(
@@ -52,12 +53,15 @@ pub fn sweep(
             }
         }
     });
-    let stopped = |error: &Error| *error == Error::Stopped;
+    let stopped = |error: &&Error| **error == Error::Stopped;
     let mut errors = reports.iter().flatten().filter_map(|report| report.as_ref().err());
-    if let Some(error) = errors.clone().find(|error| !stopped(error)).or_else(|| errors.next()) {
-        return Err(error.clone());
+    match errors.find(|error| !stopped(error)) {
+        Some(error) => Err(error.clone()),
+        None if stop.into_inner() => Err(Error::Stopped),
+        None => {
+            reports.into_iter().map(|report| report.expect("all were simulated, since nothing stopped them")).collect()
+        }
     }
-    reports.into_iter().map(|report| report.unwrap_or(Err(Error::Stopped))).collect()
 }
 
 /// Simulates what nobody has begun yet, until there is nothing left.

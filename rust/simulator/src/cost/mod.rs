@@ -18,8 +18,6 @@ mod roofline;
 mod shape;
 mod table;
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 pub use fitted::Fitted;
@@ -29,8 +27,8 @@ pub use table::Table;
 
 use crate::error::{Error, Result};
 
-/// Longest step that is believed: a day.
-const LONGEST_MS: f64 = 86_400_000.0;
+/// Longest step that is believed: an hour.
+const LONGEST_MS: f64 = 3_600_000.0;
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -70,24 +68,6 @@ pub struct Constant {
 }
 
 impl CostModel {
-    /// Every step takes so many milliseconds.
-    pub fn constant(ms: f64) -> Self {
-        Self { version: VERSION, source: serde_json::Value::Null, kind: CostKind::Constant(Constant { ms }) }
-    }
-
-    /// Reads a model from a file.
-    pub fn load(path: &Path) -> Result<Self> {
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| Error::file(&name, error))?;
-        let model: Self = serde_json::from_str(&text).map_err(|error| Error::Line {
-            path: name.clone(),
-            line: error.line() as u64,
-            reason: format!("not a cost model: {error}"),
-        })?;
-        model.validate().map_err(|error| Error::file(name, error))?;
-        Ok(model)
-    }
-
     /// Checks every number.
     pub fn validate(&self) -> Result<()> {
         if self.version != VERSION {

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::rc::Rc;
 
 use lightllm_journal::{ByArrival, Error as JournalError, Reader, RecordedRequest, requests};
-use lightllm_router::SchedulerConfig;
 
 use super::prompt::Prompt;
 use super::request::TraceRequest;
@@ -38,11 +37,6 @@ impl Read for Counted {
         self.read.set(self.read.get() + count as u64);
         Ok(count)
     }
-}
-
-/// The settings of the scheduler that wrote a journal.
-pub fn recorded_config(path: &Path) -> Result<SchedulerConfig> {
-    Ok(Reader::open(path).map_err(told)?.header().config)
 }
 
 impl Journal {

@@ -26,7 +26,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use arrivals::Arrivals;
-pub use journal::recorded_config;
 pub use lengths::Lengths;
 pub use prompt::Prompt;
 pub(crate) use prompt::{END, output_token};

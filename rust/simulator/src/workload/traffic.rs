@@ -12,6 +12,8 @@ use crate::random::Random;
 use crate::setup::Limits;
 
 const SECOND: f64 = 1e9;
+/// Nothing arrives later than after 36 years, so that sums of times stay in range.
+const LATEST_NS: u64 = 1 << 60;
 
 /// What arrives, in order of time.
 pub(crate) struct Traffic {
@@ -129,6 +131,9 @@ impl Traffic {
             Clock::AtOnce => Some(0),
             Clock::Closed { ready, .. } => ready.peek().map(|Reverse(at)| *at),
         };
+        if at.is_some_and(|at| at > LATEST_NS) {
+            return Err(Error::setting("workload.rate", "requests arrive after more than 36 years: raise the rate"));
+        }
         let over = |at: &u64| self.limits.seconds.is_some_and(|limit| *at as f64 > limit * SECOND);
         if at.as_ref().is_some_and(over) {
             self.pending = None;

@@ -143,6 +143,9 @@ fn files_that_are_not_there() {
 fn settings() {
     let constant = json!({"kind": "constant", "tokens": 10});
     let endless = of_source(&json!({"kind": "synthetic", "prompt": constant, "output": constant}));
+    let mut late = busy(1);
+    late["workload"]["rate"] = json!(1e-6);
+    late["workload"]["rate_scale"] = json!(1e-2);
     let changed = |path: &str, to: Value| {
         let mut setup = busy(1);
         *setup.pointer_mut(&path[..path.rfind('/').expect("a path")]).expect("it is there") = {
@@ -159,6 +162,7 @@ fn settings() {
         (changed("/workload/rate", json!(-1)), "workload.rate: must be from"),
         (changed("/workload/arrivals", json!({"kind": "gamma", "shape": 0})), "workload.arrivals.shape: 0 must be"),
         (changed("/workload/arrivals", json!({"kind": "closed", "clients": 2})), "workload.rate: clients in a closed"),
+        (late, "workload.rate: requests arrive after more than 36 years"),
         (changed("/workload/n", json!(0)), "workload.n: is 0"),
         (changed("/workload/priorities", json!([1001])), "workload.priorities: 1001 is not"),
         (changed("/workload/max_tokens", json!(0)), "workload.max_tokens: is 0"),

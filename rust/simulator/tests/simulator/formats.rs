@@ -129,6 +129,4 @@ fn a_journal_of_a_simulation_simulates_the_same() {
     assert_eq!(second.itl_ms, first.itl_ms);
     assert_eq!(second.e2e_ms, first.e2e_ms);
     assert_eq!((second.evictions, second.steps), (first.evictions, first.steps));
-    let config = lightllm_simulator::workload::recorded_config(&journal).expect("it has a header");
-    assert_eq!((config.pages, config.slots, config.seed), (250, 32, 3));
 }

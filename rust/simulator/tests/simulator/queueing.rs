@@ -1,5 +1,6 @@
 //! Cases whose figures are known beforehand.
 
+use lightllm_router::PolicyConfig;
 use serde_json::{Value, json};
 
 use crate::helpers::{assert_close, brief, busy, of_source, report, try_run};
@@ -183,7 +184,7 @@ fn groups_get_all_their_outputs() {
 
 #[test]
 fn every_policy_serves_everybody() {
-    for policy in ["conservative", "aggressive", "ema", "past_future", "oracle"] {
+    for policy in PolicyConfig::NAMES {
         for mode in ["chunked", "prefill_first", "decode_first"] {
             let mut setup = busy(4);
             setup["scheduler"]["policy"] = json!(policy);
