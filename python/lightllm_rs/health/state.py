@@ -5,7 +5,7 @@ from __future__ import annotations
 from lightllm_rs.messages.telemetry import Heartbeat
 
 ROUTER_SILENCE_SECONDS = 10.0
-"""The router says it lives every other second at least, whatever the backends do; so much silence means that it hangs."""
+"""The router says it lives every other second at least, whatever the backends do: after so much silence it hangs."""
 
 NOT_READY = {
     "loading": "the model is loading",
