@@ -81,6 +81,8 @@ pub(crate) struct RunningSet {
     order: Vec<(u64, SlotId)>,
     /// Those whose prefill has rows to plan or results to come, in the order in which it began.
     prefilling: Vec<SlotId>,
+    /// Those that the backend knows nothing of yet.
+    unattached: usize,
     next_admission: u64,
 }
 
@@ -91,6 +93,7 @@ impl RunningSet {
             free: (0..slots).map(SlotId).collect(),
             order: Vec::with_capacity(slots as usize),
             prefilling: Vec::new(),
+            unattached: 0,
             next_admission: 0,
         }
     }
@@ -120,6 +123,7 @@ impl RunningSet {
         self.order.push((self.next_admission, slot));
         self.slots[slot.index()] = Some(Running { admission: self.next_admission, ..running });
         self.next_admission += 1;
+        self.unattached += 1;
         slot
     }
 
@@ -129,8 +133,20 @@ impl RunningSet {
         let index = self.order.binary_search(&(running.admission, slot)).expect("a taken slot is in the order");
         self.order.remove(index);
         self.end_prefill(slot);
+        self.unattached -= usize::from(!running.attached);
         self.free.insert(slot);
         Some(running)
+    }
+
+    pub fn unattached(&self) -> usize {
+        self.unattached
+    }
+
+    /// The plan in the making tells the backend of this one.
+    pub fn attach(&mut self, slot: SlotId) {
+        let running = self.get_mut(slot).expect("the slot is taken");
+        assert!(!std::mem::replace(&mut running.attached, true), "slot {slot} is attached once");
+        self.unattached -= 1;
     }
 
     /// One that waited for its prompt has something to prefill.
@@ -176,6 +192,8 @@ impl RunningSet {
             assert_eq!(self.get(*slot).map(|running| running.admission), Some(*admission), "slot {slot} in the order");
             assert!(!self.free.contains(slot), "slot {slot} is both taken and free");
         }
+        let unattached = self.iter().filter(|(_, running)| !running.attached).count();
+        assert_eq!(self.unattached, unattached, "count of those that are not attached");
         for (slot, running) in self.iter() {
             let times = self.prefilling.iter().filter(|other| **other == slot).count();
             assert!(times <= 1 && (times == 1 || running.prefill_left() == 0), "slot {slot} prefills");

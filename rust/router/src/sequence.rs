@@ -20,7 +20,7 @@ pub(crate) struct Sequence {
     pub tokens: Vec<u32>,
     /// Positions whose results have come, whatever became of their pages.
     computed: usize,
-    end_ids: Vec<u32>,
+    end_ids: EndIds,
     pub tenant: u64,
     min_tokens: u32,
     /// An output has told of the admission.
@@ -46,6 +46,36 @@ pub(crate) struct Sequence {
     pub found: Option<Match>,
 }
 
+/// Token ids that end an output. They are compared with each token, so few of them are kept in place.
+#[derive(Clone, Debug)]
+enum EndIds {
+    /// The first so many.
+    Few(u8, [u32; Self::FEW]),
+    Many(Vec<u32>),
+}
+
+impl EndIds {
+    const FEW: usize = 5;
+
+    fn new(ids: Vec<u32>) -> Self {
+        let mut few = [0; Self::FEW];
+        match few.get_mut(..ids.len()) {
+            Some(place) => {
+                place.copy_from_slice(&ids);
+                Self::Few(ids.len() as u8, few)
+            }
+            None => Self::Many(ids),
+        }
+    }
+
+    fn contains(&self, token: u32) -> bool {
+        match self {
+            Self::Few(count, ids) => ids[..usize::from(*count)].contains(&token),
+            Self::Many(ids) => ids.contains(&token),
+        }
+    }
+}
+
 /// One of several requests with the same prompt (n > 1), until the prompt is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sibling {
@@ -63,7 +93,7 @@ impl Sequence {
             prompt_len: request.prompt.len(),
             tokens: request.prompt,
             max_tokens: request.max_tokens,
-            end_ids: request.end_ids,
+            end_ids: EndIds::new(request.end_ids),
             min_tokens: request.min_tokens,
             salt: request.cache_salt,
             wants_history: request.wants_history,
@@ -146,9 +176,23 @@ impl Sequence {
         };
         let may_end = self.outputs() >= self.min_tokens;
         self.tokens.push(token);
-        if may_end && self.end_ids.contains(&token) {
+        if may_end && self.end_ids.contains(token) {
             return Some(Finish::Stop);
         }
         (self.outputs() >= self.max_tokens).then_some(Finish::Length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_and_many_ids_end_an_output() {
+        for count in [0, 1, 5, 6, 50] {
+            let ends = EndIds::new((10..10 + count).collect());
+            assert!((10..10 + count).all(|id| ends.contains(id)), "{count}");
+            assert!(!ends.contains(0) && !ends.contains(9) && !ends.contains(10 + count), "{count}");
+        }
     }
 }

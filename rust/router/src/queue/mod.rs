@@ -18,6 +18,8 @@ pub(crate) struct Queue {
     waiting: BTreeMap<u64, Sequence>,
     /// Siblings included.
     requests: usize,
+    /// Those of them that ran before.
+    paused: usize,
     order: Order,
     grouping: Grouping,
     prompt_tokens: u64,
@@ -31,6 +33,7 @@ impl Queue {
         Self {
             waiting: BTreeMap::new(),
             requests: 0,
+            paused: 0,
             order: Order::new(&config.order),
             grouping: Grouping::new(config.page_size, config.order.group_tokens),
             prompt_tokens: 0,
@@ -47,6 +50,11 @@ impl Queue {
     /// Requests that wait. Those that wait together, as siblings, count one each.
     pub fn requests(&self) -> usize {
         self.requests
+    }
+
+    /// Those of them that ran before.
+    pub fn paused(&self) -> usize {
+        self.paused
     }
 
     pub fn prompt_tokens(&self) -> u64 {
@@ -69,6 +77,7 @@ impl Queue {
     /// Adds a new request, or one that was preempted, which no bound holds back.
     pub fn push(&mut self, sequence: Sequence) {
         self.requests += sequence.members();
+        self.paused += if sequence.was_admitted() { sequence.members() } else { 0 };
         self.prompt_tokens += sequence.prompt_len as u64;
         self.order.insert(self.grouping.ticket(&sequence));
         let replaced = self.waiting.insert(sequence.arrival, sequence);
@@ -92,6 +101,7 @@ impl Queue {
 
     fn forget(&mut self, sequence: &Sequence) {
         self.requests -= sequence.members();
+        self.paused -= if sequence.was_admitted() { sequence.members() } else { 0 };
         self.prompt_tokens -= sequence.prompt_len as u64;
     }
 
@@ -164,6 +174,8 @@ impl Queue {
         let tokens: u64 = self.iter().map(|sequence| sequence.prompt_len as u64).sum();
         assert_eq!(self.prompt_tokens, tokens, "prompt tokens of the queue");
         assert_eq!(self.requests, self.iter().map(Sequence::members).sum(), "requests of the queue");
+        let paused = self.iter().filter(|sequence| sequence.was_admitted());
+        assert_eq!(self.paused, paused.map(Sequence::members).sum(), "requests of the queue that ran");
         self.order.check_invariants();
         assert!(self.order.arrivals().eq(self.waiting.keys().copied()), "what waits is in the order");
         assert!(self.waiting.iter().all(|(arrival, sequence)| *arrival == sequence.arrival), "keys of the queue");

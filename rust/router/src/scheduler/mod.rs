@@ -229,9 +229,9 @@ impl Scheduler {
         let memory = &self.memory;
         Stats {
             running: self.running.len(),
-            forking: self.running.iter().filter(|(_, running)| !running.attached).count(),
+            forking: self.running.unattached(),
             queued: self.queue.requests(),
-            paused: self.queue.iter().filter(|sequence| sequence.was_admitted()).map(Sequence::members).sum(),
+            paused: self.queue.paused(),
             queued_tokens: self.queue.prompt_tokens(),
             total_pages: memory.total_pages(),
             free_pages: memory.free_pages(),

@@ -150,8 +150,8 @@ impl Scheduler {
         draft.plan.token_ids.extend_from_slice(chunk);
         draft.prefilled += tokens;
         if !running.attached {
-            running.attached = true;
-            let sequence = &running.sequence;
+            self.running.attach(slot);
+            let sequence = &self.running.get(slot).expect("it was just attached").sequence;
             draft.plan.attach.push(Attach {
                 slot,
                 request: sequence.id,
@@ -159,6 +159,7 @@ impl Scheduler {
                 history: sequence.wants_history.then(|| sequence.tokens.clone()),
             });
         }
+        let running = self.running.get_mut(slot).expect("it is still there");
         let pages = self.config.pages_for(running.planned + tokens);
         draft.add_row(slot, running, tokens, pages);
     }
