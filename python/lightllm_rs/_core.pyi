@@ -44,6 +44,7 @@ __all__ = [
     "TooLargeForPool",
     "TooManySiblings",
     "UnexpectedStep",
+    "break_scheduler",
     "past_future_paper",
     "reencode_frame",
     "replay_journal",
@@ -787,6 +788,13 @@ class Scheduler:
 
     def __contains__(self, request: int, /) -> bool:
         """Whether a request has not ended."""
+
+def break_scheduler(scheduler: Scheduler, reason: str) -> None:
+    """Breaks an invariant of a scheduler, for the test that Python survives it.
+
+    Raises:
+        SchedulerBroken
+    """
 
 # Simulations and journals.
 

@@ -33,14 +33,16 @@ configs = st.builds(
     prefix_cache=st.booleans(),
     mode=st.sampled_from(["chunked", "prefill_first", "decode_first"]),
     max_wait_tokens=st.integers(0, 3),
+    eviction=st.sampled_from(["lru", "lfu", "cost_aware"]),
     policy=st.sampled_from(PolicyConfig.NAMES),
     order=st.builds(
         OrderConfig,
-        priority_age_ns=st.sampled_from([1, 5 * MILLISECOND, 10**12]),
-        tenant_quantum=st.integers(1, 50),
+        priority_age_ns=st.sampled_from([0, 1, 5 * MILLISECOND, 10**12, 2**64 - 1]),
+        tenant_quantum=st.integers(0, 50) | st.just(2**32 - 1),
+        ttft_target_ns=st.sampled_from([0, 100 * MILLISECOND, 2**64 - 1]),
         refuse_late=st.booleans(),
-        bypass_limit=st.integers(0, 3),
-        group_tokens=st.sampled_from([0, 4, 16]),
+        bypass_limit=st.integers(0, 3) | st.just(2**32 - 1),
+        group_tokens=st.sampled_from([0, 4, 16, 2**32 - 1]),
     ),
     seed=st.integers(0, 2**64 - 1),
 )
@@ -63,10 +65,11 @@ calls = st.lists(
                     "deadline": st.none() | st.integers(0, 10**9),
                     "expected_tokens": st.none() | st.integers(1, 20),
                     "cache_salt": st.integers(0, 1),
+                    "siblings": st.just(()) | st.sets(st.integers(10, 14), max_size=2).map(tuple),
                 }
             ),
         ),
-        st.tuples(st.just("abort"), st.integers(0, 9)),
+        st.tuples(st.just("abort"), st.integers(0, 14)),
         st.tuples(st.just("plan"), st.none()),
         st.tuples(st.just("plan"), st.none()),
         st.tuples(st.just("answer"), st.none()),
@@ -100,9 +103,10 @@ class Run:
                 scheduler.add(Request(**argument), self.now)
             except SchedulerError:
                 return
-            self.added += 1
-            driver.texts.pop(argument["id"], None)
-            driver.ended.pop(argument["id"], None)
+            for request in (argument["id"], *argument["siblings"]):
+                self.added += 1
+                driver.texts.pop(request, None)
+                driver.ended.pop(request, None)
         elif kind == "abort":
             self.aborted += scheduler.abort(argument)
             assert argument not in scheduler

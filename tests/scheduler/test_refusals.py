@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lightllm_rs import scheduling
+from lightllm_rs._core import break_scheduler
 from lightllm_rs.scheduling import (
     BadResult,
     ClockRanBackwards,
@@ -24,6 +25,7 @@ from lightllm_rs.scheduling import (
     Request,
     RowResult,
     Scheduler,
+    SchedulerBroken,
     SchedulerConfig,
     SchedulerError,
     StepPlan,
@@ -192,6 +194,28 @@ def test_results_that_contradict_their_plan() -> None:
     assert scheduler.update(StepResult(step=1, rows=[RowResult(row=0, tokens=[1])]), 0)
     assert scheduler.fail_step(77) == []
     assert scheduler.abort(77) is False
+
+
+def test_a_broken_scheduler_stays_broken_and_python_lives(capfd: pytest.CaptureFixture[str]) -> None:
+    scheduler, other = Scheduler(SchedulerConfig(**SMALL)), Scheduler(SchedulerConfig(**SMALL))
+    with pytest.raises(SchedulerBroken) as caught:
+        break_scheduler(scheduler, "made up")
+    assert caught.value.reason == "made up"
+    assert isinstance(caught.value, RuntimeError)
+    calls = [
+        lambda: scheduler.add(Request(1, [1], 1), 0),
+        lambda: scheduler.abort(1),
+        lambda: scheduler.schedule(0),
+        lambda: scheduler.update(StepResult(step=1), 0),
+        lambda: scheduler.stats(),
+        lambda: scheduler.check_invariants(),
+        lambda: 1 in scheduler,
+    ]
+    for call in calls:
+        with pytest.raises(SchedulerBroken, match="made up; make a new scheduler"):
+            call()
+    other.add(Request(1, [1], 1), 0)
+    assert "made up" in capfd.readouterr().err, "where it broke is on standard error"
 
 
 def test_every_exception_is_in_the_tree() -> None:

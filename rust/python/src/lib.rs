@@ -53,7 +53,7 @@ mod _core {
     #[pymodule_export]
     use super::result::{RowResult, StepResult};
     #[pymodule_export]
-    use super::scheduler::Scheduler;
+    use super::scheduler::{Scheduler, break_scheduler};
     #[pymodule_export]
     use super::simulate::simulate;
     #[pymodule_export]

@@ -152,3 +152,9 @@ impl Scheduler {
         ))
     }
 }
+
+/// Panics inside a scheduler, for the test that Python survives a broken invariant.
+#[pyfunction]
+pub fn break_scheduler(py: Python<'_>, scheduler: &Bound<'_, Scheduler>, reason: String) -> PyResult<()> {
+    scheduler.get().work(py, move |_| panic!("{reason}"))
+}
