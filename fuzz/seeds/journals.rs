@@ -62,7 +62,7 @@ fn journal(config: SchedulerConfig, tokens: bool) -> Vec<u8> {
             continue;
         }
         let emitting = plan.rows.iter().enumerate().filter(|(_, row)| row.emits);
-        let row = |index: usize| RowResult { row: index as u32, tokens: vec![(round % 6) as u32], failed: None };
+        let row = |index: usize| RowResult { row: index as u32, tokens: [(round % 6) as u32][..].into(), failed: None };
         let rows = emitting.map(|(index, _)| row(index)).collect();
         let outputs = scheduler.update(StepResult { step: plan.step, rows }, now).expect("it fits the plan");
         recorder.update(plan.step, now, 19_000, &outputs).expect("memory takes a result");

@@ -198,10 +198,10 @@ fn results(rows: &[PlannedRow], update: &Update, tokens: bool) -> Vec<RowResult>
     for (index, row) in rows.iter().enumerate() {
         let row_index = index as u32;
         if update.failed.contains(&row.slot) {
-            results.push(RowResult { row: row_index, tokens: Vec::new(), failed: Some("failed".to_owned()) });
+            results.push(RowResult { row: row_index, tokens: [][..].into(), failed: Some("failed".to_owned()) });
         } else if row.emits {
             let token = known.get(&row.slot).copied().unwrap_or(0);
-            results.push(RowResult { row: row_index, tokens: vec![token], failed: None });
+            results.push(RowResult { row: row_index, tokens: [token][..].into(), failed: None });
         }
     }
     results

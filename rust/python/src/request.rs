@@ -230,7 +230,7 @@ impl Output {
         };
         Ok(Self(core::Output {
             request: RequestId(integer(request, "request")?),
-            tokens: tokens.map_or_else(|| Ok(Vec::new()), |tokens| integers(tokens, "tokens"))?,
+            tokens: tokens.map_or_else(|| Ok(Vec::new()), |tokens| integers(tokens, "tokens"))?.into(),
             finish,
             admission: match admission {
                 Some(admission) => Some(instance::<Admission>(admission, "admission")?.get().0),

@@ -22,7 +22,7 @@ impl RowResult {
     fn new(row: &Bound<'_, PyAny>, tokens: Given<'_, '_>, failed: Given<'_, '_>) -> PyResult<Self> {
         Ok(Self(core::RowResult {
             row: integer(row, "row")?,
-            tokens: tokens.map_or_else(|| Ok(Vec::new()), |tokens| integers(tokens, "tokens"))?,
+            tokens: tokens.map_or_else(|| Ok(Vec::new()), |tokens| integers(tokens, "tokens"))?.into(),
             failed: failed.map(|reason| string(reason, "failed")).transpose()?,
         }))
     }

@@ -119,7 +119,7 @@ fn result(plan: &StepPlan) -> StepResult {
     let row = |(index, row): (usize, &Row)| {
         let is_last = row.start + row.tokens + 1 >= PROMPT + length(row.request);
         let token = if is_last { END } else { row.start ^ row.slot.0 };
-        RowResult { row: index as u32, tokens: vec![token], failed: None }
+        RowResult { row: index as u32, tokens: [token][..].into(), failed: None }
     };
     StepResult { step: plan.step, rows: emitting.map(row).collect() }
 }

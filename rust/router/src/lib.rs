@@ -17,7 +17,7 @@
 //! while let Some(plan) = scheduler.schedule(0) {
 //!     // A backend would compute the rows. This one always samples token 42.
 //!     let emitting = plan.rows.iter().enumerate().filter(|(_, row)| row.emits);
-//!     let rows = emitting.map(|(index, _)| RowResult { row: index as u32, tokens: vec![42], failed: None });
+//!     let rows = emitting.map(|(index, _)| RowResult { row: index as u32, tokens: [42][..].into(), failed: None });
 //!     let result = StepResult { step: plan.step, rows: rows.collect() };
 //!     for output in scheduler.update(result, 0)? {
 //!         text.extend(output.tokens);
@@ -45,7 +45,7 @@
 //! assert!(second.rows[0].from_last);
 //! assert!(scheduler.schedule(0).is_none(), "two plans have no result");
 //!
-//! let token = |id| vec![RowResult { row: 0, tokens: vec![id], failed: None }];
+//! let token = |id| vec![RowResult { row: 0, tokens: [id][..].into(), failed: None }];
 //! let outputs = scheduler.update(StepResult { step: first.step, rows: token(2) }, 0)?;
 //! assert!(outputs[0].finish.is_some());
 //! let outputs = scheduler.update(StepResult { step: second.step, rows: token(9) }, 0)?;
@@ -84,7 +84,7 @@ pub use config::{ScheduleMode, SchedulerConfig};
 pub use error::{Error, Result};
 pub use ids::{PageId, RequestId, SlotId};
 pub use order::OrderConfig;
-pub use plan::{Attach, Row, RowResult, StepPlan, StepResult};
+pub use plan::{Attach, Row, RowResult, StepPlan, StepResult, Tokens};
 pub use radix::EvictionPolicy;
 pub use random::SplitMix64;
 pub use request::{Admission, Finish, Output, Request};

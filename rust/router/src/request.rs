@@ -1,6 +1,7 @@
 //! What callers hand in and get back.
 
 use crate::ids::RequestId;
+use crate::plan::Tokens;
 
 /// A request for tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +85,7 @@ pub struct Output {
     /// The request.
     pub request: RequestId,
     /// New tokens, an end id included. Empty only with a `finish`.
-    pub tokens: Vec<u32>,
+    pub tokens: Tokens,
     /// Set in the last output of a request.
     pub finish: Option<Finish>,
     /// Set in the first output of a request.

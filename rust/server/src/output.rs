@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use lightllm_router::{Finish, Output, RequestId};
 use lightllm_wire::{
-    Admission, FINISH_LENGTH, FINISH_RUNNING, FINISH_STOP, Failed, OutputRow, RowExtra, StepOutput, encode_into,
+    Admission, FINISH_LENGTH, FINISH_RUNNING, FINISH_STOP, Failed, OutputRow, RowExtra, StepOutput, Words, encode_into,
 };
 
 use crate::clients::{ClientId, Clients};
@@ -37,6 +37,7 @@ impl OutputWriter {
     ) {
         let mut extra_of: BTreeMap<RequestId, RowExtra> =
             extras.into_iter().filter_map(|extra| Some((*planned.get(extra.row as usize)?, extra))).collect();
+        let mut tokens = Words::default(); // one for all rows
         for output in outputs {
             let owner = match output.finish {
                 Some(_) => clients.end(output.request).map(|live| (live.client, live.id)),
@@ -58,9 +59,11 @@ impl OutputWriter {
                 extra.map_or((None, 0, None), |extra| (extra.logprobs, extra.prompt_start, extra.prompt_logprobs));
             let admission =
                 output.admission.map(|a| Admission { cached_tokens: a.cached_tokens, queue_us: a.queue_ns / 1000 });
-            let tokens = output.tokens.into();
+            tokens.0.clear();
+            tokens.0.extend_from_slice(&output.tokens);
             let row = OutputRow { request, tokens, finish, admission, logprobs, prompt_start, prompt_logprobs };
             self.of(client).push(&row);
+            tokens = row.tokens;
         }
         // A chunk in the middle of a prompt emits nothing, but may report the prompt's log-probabilities.
         for (request, extra) in extra_of {

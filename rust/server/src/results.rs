@@ -78,7 +78,7 @@ fn row_results(result: &wire::StepResult) -> Result<Vec<RowResult>> {
     for (row, count) in result.rows.0.iter().zip(&result.counts.0) {
         let (tokens, after) = rest.split_at_checked(*count as usize).ok_or_else(|| wrong("tokens are missing"))?;
         rest = after;
-        rows.push(RowResult { row: *row, tokens: tokens.to_vec(), failed: None });
+        rows.push(RowResult { row: *row, tokens: tokens.into(), failed: None });
     }
     if !rest.is_empty() {
         return Err(wrong("there are more tokens than the counts say"));
@@ -86,8 +86,8 @@ fn row_results(result: &wire::StepResult) -> Result<Vec<RowResult>> {
     for extra in &result.extras {
         let Some(error) = &extra.error else { continue };
         match rows.iter_mut().find(|row| row.row == extra.row) {
-            Some(row) => *row = RowResult { row: extra.row, tokens: Vec::new(), failed: Some(error.clone()) },
-            None => rows.push(RowResult { row: extra.row, tokens: Vec::new(), failed: Some(error.clone()) }),
+            Some(row) => *row = RowResult { row: extra.row, tokens: [][..].into(), failed: Some(error.clone()) },
+            None => rows.push(RowResult { row: extra.row, tokens: [][..].into(), failed: Some(error.clone()) }),
         }
     }
     Ok(rows)

@@ -137,7 +137,7 @@ impl Driver {
             let token = mixed as u32 % VOCABULARY;
             if failed.is_some() || row.emits {
                 let tokens = if failed.is_some() { Vec::new() } else { vec![token] };
-                rows.push(RowResult { row: index as u32, tokens, failed });
+                rows.push(RowResult { row: index as u32, tokens: tokens.into(), failed });
             }
         }
         rows.reverse();

@@ -4,7 +4,7 @@ use super::{Place, Scheduler, UnansweredRow, UnansweredStep};
 use crate::admission::Demand;
 use crate::error::{Error, Result};
 use crate::ids::RequestId;
-use crate::plan::StepResult;
+use crate::plan::{StepResult, Tokens};
 use crate::request::{Finish, Output};
 use crate::running::Part;
 use crate::sequence::Sequence;
@@ -16,7 +16,7 @@ enum Outcome {
     /// It did not emit.
     Silent,
     /// One.
-    Tokens(Vec<u32>),
+    Tokens(Tokens),
     Failed(String),
 }
 
@@ -100,8 +100,8 @@ impl Scheduler {
         sequence.unanswered -= 1;
         let request = sequence.id;
         let (tokens, finish) = match outcome {
-            Outcome::Failed(reason) => (Vec::new(), Some(Finish::Failed(reason))),
-            Outcome::Missing | Outcome::Silent => (Vec::new(), sequence.advance(row.end, None)),
+            Outcome::Failed(reason) => (Tokens::new(), Some(Finish::Failed(reason))),
+            Outcome::Missing | Outcome::Silent => (Tokens::new(), sequence.advance(row.end, None)),
             Outcome::Tokens(tokens) => {
                 let finish = sequence.advance(row.end, tokens.first().copied());
                 (tokens, finish)

@@ -98,7 +98,7 @@ impl Server {
             *self.served.entry(tenant).or_default() += u64::from(computed + u32::from(row.emits));
         }
         let emitting = plan.rows.iter().enumerate().filter(|(_, row)| row.emits);
-        let rows = emitting.map(|(index, _)| RowResult { row: index as u32, tokens: vec![7], failed: None });
+        let rows = emitting.map(|(index, _)| RowResult { row: index as u32, tokens: [7][..].into(), failed: None });
         let result = StepResult { step: plan.step, rows: rows.collect() };
         for output in self.scheduler.update(result, self.now).expect("the result fits the plan") {
             if output.finish.is_some() {

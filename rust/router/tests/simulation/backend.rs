@@ -102,7 +102,7 @@ impl Backend {
             if failed || row.emits {
                 let failed = failed.then(|| format!("row {index} is not finite"));
                 let tokens = if failed.is_some() { Vec::new() } else { token.into_iter().collect() };
-                rows.push(RowResult { row: index as u32, tokens, failed });
+                rows.push(RowResult { row: index as u32, tokens: tokens.into(), failed });
             }
         }
         assert_eq!(ids.next(), None, "all token ids belong to a row");

@@ -3,7 +3,7 @@
 use lightllm_router::{Error, Request, RequestId, RowResult, Scheduler, SchedulerConfig, StepResult};
 
 fn row(row: u32, tokens: &[u32]) -> RowResult {
-    RowResult { row, tokens: tokens.to_vec(), failed: None }
+    RowResult { row, tokens: tokens.into(), failed: None }
 }
 
 /// One plan without a result: row 0 prefills all of a short prompt and emits, row 1 a piece of a long one.

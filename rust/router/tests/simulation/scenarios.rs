@@ -177,7 +177,7 @@ fn with_an_id_used_again() -> (Scheduler, StepPlan) {
 #[test]
 fn an_old_row_is_not_that_of_a_new_request_with_the_same_id() {
     let (mut scheduler, old) = with_an_id_used_again();
-    let rows = vec![RowResult { row: 0, tokens: vec![1], failed: None }];
+    let rows = vec![RowResult { row: 0, tokens: [1][..].into(), failed: None }];
     assert_eq!(scheduler.update(StepResult { step: old.step, rows }, 0), Ok(vec![]));
     scheduler.check_invariants();
 

@@ -43,7 +43,7 @@ impl Backend {
         let emitting = plan.rows.iter().enumerate().filter(|(_, row)| row.emits);
         let rows = emitting.map(|(index, row)| {
             let end = row.start + row.tokens;
-            RowResult { row: index as u32, tokens: vec![live.token(row.request, end)], failed: None }
+            RowResult { row: index as u32, tokens: [live.token(row.request, end)][..].into(), failed: None }
         });
         let result = StepResult { step: plan.step, rows: rows.collect() };
         self.results.push_back(Coming { at: self.free_at, result, busy_ns: ns });

@@ -92,7 +92,7 @@ fn result(plan: &StepPlan) -> StepResult {
         let (_, prompt, output) = LENGTHS[row.request.0 as usize];
         let generated = row.start + row.tokens - prompt + 1;
         let token = if generated == output { END } else { 1000 + row.request.0 as u32 };
-        rows.push(RowResult { row: index as u32, tokens: vec![token], failed: None });
+        rows.push(RowResult { row: index as u32, tokens: [token][..].into(), failed: None });
     }
     StepResult { step: plan.step, rows }
 }
