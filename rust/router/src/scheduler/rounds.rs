@@ -194,8 +194,8 @@ impl Scheduler {
         let Some(found) = candidate.found.filter(|_| wanted > 0 && self.config.prefix_cache) else { return false };
         let page_size = self.config.page_size as usize;
         let from = found.pages * page_size;
-        let most = candidate.most_cached();
-        if most < from + wanted {
+        let end = (from + wanted).next_multiple_of(page_size);
+        if candidate.most_cached() < end {
             return false;
         }
         let running = &self.running;
@@ -209,9 +209,11 @@ impl Scheduler {
             if leader.sequence.salt != candidate.salt || leader.holding.shared_pages() != found.pages {
                 return false;
             }
+            // What is not cached first: that is where prompts differ.
             let theirs = &leader.sequence.tokens[..leader.prefill_len];
-            let common = candidate.tokens[..most].iter().zip(theirs).take_while(|(a, b)| a == b).count();
-            common / page_size * page_size >= from + wanted
+            theirs.len() >= end
+                && candidate.tokens[from..end] == theirs[from..end]
+                && candidate.tokens[..from] == theirs[..from]
         });
         if waits && !candidate.was_deferred {
             candidate.was_deferred = true;
