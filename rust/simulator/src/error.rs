@@ -38,6 +38,11 @@ pub enum Error {
     Stopped,
 }
 
+/// A number as it is written for people: without the hundreds of digits that one may have.
+pub(crate) fn shown(number: f64) -> String {
+    if number.abs() < 1e15 { number.to_string() } else { format!("{number:e}") }
+}
+
 impl Error {
     pub(crate) fn setting(setting: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Setting { setting: setting.into(), reason: reason.into() }

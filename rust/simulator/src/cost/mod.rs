@@ -25,7 +25,7 @@ pub use roofline::{Gpu, ModelShape, Roofline};
 pub use shape::StepShape;
 pub use table::Table;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// Longest step that is believed: an hour.
 const LONGEST_MS: f64 = 3_600_000.0;
@@ -124,5 +124,5 @@ fn not_negative(setting: &str, value: f64) -> Result<()> {
     if value.is_finite() && (0.0..=LONGEST_MS).contains(&value) {
         return Ok(());
     }
-    Err(Error::setting(setting, format!("is {value}: it must be from 0 to {LONGEST_MS}")))
+    Err(Error::setting(setting, format!("is {}: it must be from 0 to {LONGEST_MS}", shown(value))))
 }

@@ -18,8 +18,6 @@ use workload::DISTRIBUTIONS;
 /// Name of the preset.
 pub const NAME: &str = "past-future-paper";
 
-/// Room for the longest request of all, however its length is guessed: with less a request could wait for ever.
-const SMALLEST_CAPACITY: u64 = 16_384;
 /// Tokens of a pool that any machine could have, and more.
 const LARGEST_CAPACITY: u64 = 1 << 40;
 
@@ -29,7 +27,8 @@ const LARGEST_CAPACITY: u64 = 1 << 40;
 pub struct PresetSettings {
     /// Seeds of the workloads.
     pub seeds: Vec<u64>,
-    /// Tokens that the pool holds, from 16,384 to 2^40.
+    /// Tokens that the pool holds, up to 2^40. A policy has to get through with it: a request that is longer, or that
+    /// the policy never lets in, is an error.
     pub capacity: u64,
     /// Seed of what policies draw.
     pub policy_seed: u64,
@@ -87,12 +86,12 @@ pub fn preset_policy(name: &str) -> Result<PolicyConfig> {
 
 /// Replays all: rows by policy, then workload, then seed.
 ///
-/// [`Error::InvalidConfig`] if a setting is out of its range.
+/// [`Error::InvalidConfig`] if a setting is out of its range, or the capacity too small for a policy and a workload.
 pub fn run_preset(settings: &PresetSettings) -> Result<Vec<PresetRow>> {
-    if !(SMALLEST_CAPACITY..=LARGEST_CAPACITY).contains(&settings.capacity) {
-        let capacity = settings.capacity;
-        let reason = format!("is {capacity}: it must be from {SMALLEST_CAPACITY} to {LARGEST_CAPACITY} tokens");
-        return Err(Error::InvalidConfig { setting: "capacity", reason });
+    let capacity = settings.capacity;
+    let wrong = |reason| Error::InvalidConfig { setting: "capacity", reason };
+    if !(1..=LARGEST_CAPACITY).contains(&capacity) {
+        return Err(wrong(format!("is {capacity}: it must be from 1 to {LARGEST_CAPACITY} tokens")));
     }
     let mut rows = Vec::new();
     for policy in &settings.policies {
@@ -101,7 +100,12 @@ pub fn run_preset(settings: &PresetSettings) -> Result<Vec<PresetRow>> {
             for &seed in &settings.seeds {
                 let begin = Instant::now();
                 let workload = distribution.draw(number, seed);
-                let figures = Replay::new(&workload, settings.capacity, *policy, settings.policy_seed).run();
+                let Some(figures) = Replay::new(&workload, capacity, *policy, settings.policy_seed).run() else {
+                    let (policy, workload) = (policy.name(), distribution.name);
+                    return Err(wrong(format!(
+                        "is {capacity}: {policy} does not get through {workload} of seed {seed} with so few tokens"
+                    )));
+                };
                 rows.push(PresetRow {
                     policy: policy.name(),
                     workload: distribution.name,
@@ -110,7 +114,7 @@ pub fn run_preset(settings: &PresetSettings) -> Result<Vec<PresetRow>> {
                     evictions: figures.evictions,
                     finished: figures.finished,
                     evicted_percent: 100.0 * figures.evictions as f64 / figures.finished.max(1) as f64,
-                    mean_kv_utilization: 100.0 * figures.mean_held / settings.capacity as f64,
+                    mean_kv_utilization: 100.0 * figures.mean_held / capacity as f64,
                     wall_seconds: begin.elapsed().as_secs_f64(),
                 });
             }
@@ -158,17 +162,27 @@ mod tests {
 
     #[test]
     fn what_is_out_of_range_is_named() {
-        let small = PresetSettings { capacity: 16_383, ..PresetSettings::default() };
-        let error = run_preset(&small).expect_err("too small").to_string();
-        assert_eq!(error, "capacity: is 16383: it must be from 16384 to 1099511627776 tokens");
+        let none = PresetSettings { capacity: 0, ..PresetSettings::default() };
+        let error = run_preset(&none).expect_err("too small").to_string();
+        assert_eq!(error, "capacity: is 0: it must be from 1 to 1099511627776 tokens");
         let policies = vec![PolicyConfig::Aggressive { watermark: 2.0 }];
         assert!(run_preset(&PresetSettings { policies, ..PresetSettings::default() }).is_err());
         assert!(preset_policy("fifo").is_err());
     }
 
     #[test]
-    fn the_smallest_pool_is_enough() {
-        let settings = PresetSettings { capacity: SMALLEST_CAPACITY, ..PresetSettings::default() };
-        assert!(run_preset(&settings).expect("valid").iter().all(|row| row.finished > 2_900));
+    fn a_pool_is_large_enough_where_the_longest_request_gets_through() {
+        let policies = ["oracle", "past_future"].map(|name| preset_policy(name).expect("a policy")).to_vec();
+        let settings = PresetSettings { capacity: 10_600, policies, ..PresetSettings::default() };
+        assert!(run_preset(&settings).expect("enough").iter().all(|row| row.finished > 2_900));
+        // The longest prompts and 4,096 tokens are more.
+        let small = PresetSettings { capacity: 9_000, ..PresetSettings::default() };
+        let error = run_preset(&small).expect_err("too small").to_string();
+        let expected = "capacity: is 9000: conservative does not get through dist-2 of seed 1 with so few tokens";
+        assert_eq!(error, expected);
+        for policy in PresetSettings::default().policies {
+            let tiny = PresetSettings { capacity: 1, policies: vec![policy], ..PresetSettings::default() };
+            assert!(run_preset(&tiny).expect_err("too small").to_string().contains(policy.name()));
+        }
     }
 }

@@ -10,6 +10,9 @@ use super::workload::Lengths;
 const STEPS_A_ROUND: u32 = 10;
 /// A round ends when the prompts that it took are longer than this together.
 const ROUND_TOKENS: u64 = 32_768;
+/// Decode steps without an end after which none will come. While something runs, what was admitted first runs on, and
+/// ends within 5,000; policies that draw may refuse for some rounds what fits.
+const STUCK_STEPS: u64 = 1 << 20;
 /// What requests say they want at most. They may well generate more.
 const MAX_OUTPUT: u32 = 4096;
 
@@ -74,6 +77,8 @@ pub(super) struct Replay<'a> {
     /// Sum and number of the records of `held`.
     records: (u64, u64),
     figures: Figures,
+    /// Decode steps until the last end.
+    last_end: u64,
     demands: Vec<Demand>,
 }
 
@@ -90,12 +95,14 @@ impl<'a> Replay<'a> {
             held: 0,
             records: (0, 0),
             figures: Figures::default(),
+            last_end: 0,
             demands: Vec::new(),
         }
     }
 
-    /// Runs until the workload is used up. What still runs then is not drained.
-    pub fn run(mut self) -> Figures {
+    /// Runs until the workload is used up. What still runs then is not drained. None if a request never gets through:
+    /// it is too long for the pool, or the policy does not let it in even alone.
+    pub fn run(mut self) -> Option<Figures> {
         loop {
             for _ in 0..STEPS_A_ROUND {
                 self.decode();
@@ -103,10 +110,13 @@ impl<'a> Replay<'a> {
             if !self.admit() {
                 break;
             }
+            if self.figures.decode_steps - self.last_end > STUCK_STEPS {
+                return None;
+            }
             self.record();
         }
         self.figures.mean_held = self.records.0 as f64 / self.records.1 as f64;
-        self.figures
+        Some(self.figures)
     }
 
     fn record(&mut self) {
@@ -123,6 +133,7 @@ impl<'a> Replay<'a> {
         }
         self.held += self.batch.len() as u64;
         if ended {
+            self.last_end = self.figures.decode_steps;
             let Self { batch, held, policy, figures, .. } = self;
             batch.retain(|request| {
                 let stays = request.generated < request.lengths.output;
@@ -185,7 +196,7 @@ mod tests {
     fn replay(workload: &[(u32, u32)], capacity: u64, policy: &str) -> Figures {
         let workload: Vec<Lengths> = workload.iter().map(|&(prompt, output)| Lengths { prompt, output }).collect();
         let config = PolicyConfig::from_name(policy).expect("a policy");
-        Replay::new(&workload, capacity, config, 0).run()
+        Replay::new(&workload, capacity, config, 0).run().expect("all fit")
     }
 
     #[test]

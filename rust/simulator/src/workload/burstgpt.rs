@@ -11,12 +11,14 @@ use crate::error::{Error, Result};
 pub(crate) struct BurstGpt {
     columns: Columns,
     times: Times,
+    /// A request was given that did not fail.
+    any: bool,
 }
 
 impl BurstGpt {
     pub fn open(path: &Path) -> Result<Self> {
         let names = &["Timestamp", "Model", "Request tokens", "Response tokens", "Total tokens", "Log Type"];
-        Ok(Self { columns: Columns::open(Lines::open(path)?, names)?, times: Times::default() })
+        Ok(Self { columns: Columns::open(Lines::open(path)?, names)?, times: Times::default(), any: false })
     }
 }
 
@@ -25,6 +27,10 @@ impl Requests for BurstGpt {
         loop {
             let columns = &mut self.columns;
             if !columns.advance()? {
+                if !self.any && self.times.began() {
+                    let reason = "every request in the file failed (no response token): there is none to simulate";
+                    return Err(columns.lines.wrong_file(reason));
+                }
                 return self.times.end(&columns.lines);
             }
             let text = columns.text(0)?;
@@ -41,6 +47,7 @@ impl Requests for BurstGpt {
             let class = label(format!("{} {}", columns.text(1)?, columns.text(5)?).as_bytes());
             let mut request = TraceRequest { at_ns, prompt_tokens, output_tokens, class, ..TraceRequest::default() };
             columns.decorate(&mut request)?;
+            self.any = true;
             return Ok(Some(request));
         }
     }

@@ -1,7 +1,9 @@
 //! CSV: a header, and fields by column.
 
+use std::ops::RangeInclusive;
+
 use super::lines::Lines;
-use super::request::{MOST_TOKENS, TraceRequest};
+use super::request::{DEADLINES_MS, MAX_TOKENS, MOST_TOKENS, PRIORITIES, TraceRequest};
 use crate::error::{Error, Result};
 
 /// Columns that any CSV trace may have beside its own.
@@ -77,25 +79,26 @@ impl Columns {
     /// Fills in what the optional columns say.
     pub fn decorate(&self, request: &mut TraceRequest) -> Result<()> {
         let own = self.names.len();
-        let number = |index: usize, low: i64, high: i64| -> Result<Option<i64>> {
+        let number = |index: usize, range: RangeInclusive<i64>| -> Result<Option<i64>> {
             let Some(field) = self.optional(own + index).filter(|field| !field.is_empty()) else { return Ok(None) };
             let value = std::str::from_utf8(field).ok().and_then(|text| text.parse::<i64>().ok());
             match value {
-                Some(value) if (low..=high).contains(&value) => Ok(Some(value)),
+                Some(value) if range.contains(&value) => Ok(Some(value)),
                 _ => {
                     let got = String::from_utf8_lossy(field);
+                    let (low, high) = range.into_inner();
                     let reason = format!("{}: {got:?} must be a whole number from {low} to {high}", OPTIONAL[index]);
                     Err(self.lines.wrong(reason))
                 }
             }
         };
-        request.priority = number(0, -1000, 1000)?.unwrap_or(0) as i32;
+        request.priority = number(0, PRIORITIES)?.unwrap_or(0) as i32;
         request.tenant = self.optional(own + 1).map_or(0, label);
         if let Some(class) = self.optional(own + 2) {
             request.class = label(class);
         }
-        request.deadline_ns = number(3, 0, 86_400_000)?.map(|ms| ms as u64 * 1_000_000);
-        request.max_tokens = number(4, 1, MOST_TOKENS.cast_signed())?.map(|tokens| tokens as u32);
+        request.deadline_ns = number(3, DEADLINES_MS)?.map(|ms| ms as u64 * 1_000_000);
+        request.max_tokens = number(4, MAX_TOKENS)?.map(|tokens| tokens as u32);
         Ok(())
     }
 

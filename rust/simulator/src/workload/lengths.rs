@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::request::MOST_TOKENS;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 use crate::random::Random;
 
 /// A distribution of lengths in tokens.
@@ -49,10 +49,10 @@ impl Lengths {
         }
         if let Self::LogNormal { mean, sigma, .. } = *self {
             if !(1.0..=MOST_TOKENS as f64).contains(&mean) {
-                return Err(Error::setting(setting, format!("mean: {mean} must be from 1 to {MOST_TOKENS}")));
+                return Err(Error::setting(setting, format!("mean: {} must be from 1 to {MOST_TOKENS}", shown(mean))));
             }
             if !(0.0..=10.0).contains(&sigma) {
-                return Err(Error::setting(setting, format!("sigma: {sigma} must be from 0 to 10")));
+                return Err(Error::setting(setting, format!("sigma: {} must be from 0 to 10", shown(sigma))));
             }
         }
         Ok(())

@@ -1,3 +1,4 @@
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -5,9 +6,9 @@ use serde::Deserialize;
 use super::columns::label;
 use super::lines::Lines;
 use super::prompt::Prompt;
-use super::request::{MOST_TOKENS, TraceRequest};
+use super::request::{DEADLINES_MS, MAX_TOKENS, MOST_TOKENS, PRIORITIES, TraceRequest};
 use super::source::{Requests, Times};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
 
 /// See [`Source::Mooncake`](super::Source::Mooncake).
 #[derive(Debug)]
@@ -24,15 +25,15 @@ struct Line {
     output_length: i64,
     hash_ids: Vec<u64>,
     #[serde(default)]
-    priority: i32,
+    priority: Option<i64>,
     #[serde(default)]
     tenant: Option<String>,
     #[serde(default)]
     class: Option<String>,
     #[serde(default)]
-    deadline_ms: Option<u32>,
+    deadline_ms: Option<i64>,
     #[serde(default)]
-    max_tokens: Option<u32>,
+    max_tokens: Option<i64>,
 }
 
 impl Mooncake {
@@ -41,6 +42,17 @@ impl Mooncake {
             return Err(Error::setting("workload.source.block_tokens", "is 0: it must be at least 1"));
         }
         Ok(Self { lines: Lines::open(path)?, times: Times::default(), block_tokens })
+    }
+
+    /// A number that need not be there; the ranges are those of the columns of CSV traces.
+    fn optional(&self, name: &str, got: Option<i64>, range: RangeInclusive<i64>) -> Result<Option<i64>> {
+        match got {
+            Some(got) if !range.contains(&got) => {
+                let (low, high) = range.into_inner();
+                Err(self.lines.wrong(format!("{name}: {got} must be a whole number from {low} to {high}")))
+            }
+            fine => Ok(fine),
+        }
     }
 }
 
@@ -66,18 +78,22 @@ impl Requests for Mooncake {
             return Err(self.lines.wrong(reason));
         }
         if !(0.0..1e15).contains(&line.timestamp) {
-            let reason = format!("timestamp: {} must be a number of milliseconds from 0 to 1e15", line.timestamp);
+            let reason =
+                format!("timestamp: {} must be a number of milliseconds from 0 to 1e15", shown(line.timestamp));
             return Err(self.lines.wrong(reason));
         }
+        let priority = self.optional("priority", line.priority, PRIORITIES)?;
+        let deadline_ms = self.optional("deadline_ms", line.deadline_ms, DEADLINES_MS)?;
+        let max_tokens = self.optional("max_tokens", line.max_tokens, MAX_TOKENS)?;
         let request = TraceRequest {
             at_ns: None,
             prompt_tokens,
             output_tokens,
-            priority: line.priority,
+            priority: priority.unwrap_or(0) as i32,
             tenant: line.tenant.map_or(0, |tenant| label(tenant.as_bytes())),
             class: line.class.map_or(0, |class| label(class.as_bytes())),
-            deadline_ns: line.deadline_ms.map(|ms| u64::from(ms) * 1_000_000),
-            max_tokens: line.max_tokens,
+            deadline_ns: deadline_ms.map(|ms| ms as u64 * 1_000_000),
+            max_tokens: max_tokens.map(|tokens| tokens as u32),
             prompt: Prompt::Blocks { ids: line.hash_ids, tokens: self.block_tokens },
             ..TraceRequest::default()
         };

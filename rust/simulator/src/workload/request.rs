@@ -1,7 +1,15 @@
+use std::ops::RangeInclusive;
+
 use super::Prompt;
 
 /// Most tokens of a prompt or an output that a trace is believed.
 pub(crate) const MOST_TOKENS: u64 = 1 << 24;
+/// Priorities that a trace may give.
+pub(crate) const PRIORITIES: RangeInclusive<i64> = -1000..=1000;
+/// Deadlines that it may give, in milliseconds: up to a day.
+pub(crate) const DEADLINES_MS: RangeInclusive<i64> = 0..=86_400_000;
+/// What its clients may ask for.
+pub(crate) const MAX_TOKENS: RangeInclusive<i64> = 1..=MOST_TOKENS.cast_signed();
 
 /// One request of a trace.
 #[derive(Clone, Debug, Default, PartialEq)]

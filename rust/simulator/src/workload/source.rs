@@ -11,6 +11,9 @@ use super::synthetic::Synthetic;
 use super::{Source, Workload};
 use crate::error::{Error, Result};
 
+/// Nothing arrives later than after 36 years, so that sums of times stay in range.
+pub(super) const LATEST_NS: u64 = 1 << 60;
+
 /// Requests, one after the other.
 pub(crate) trait Requests {
     /// The next request; None at the end.
@@ -53,7 +56,15 @@ impl Times {
             let behind = (last - at) as f64 / 1e9;
             return Err(lines.wrong(format!("the time is {behind} s before that of the line above: sort the file")));
         }
-        Ok((at - first) as u64)
+        match u64::try_from(at - first) {
+            Ok(ns) if ns <= LATEST_NS => Ok(ns),
+            _ => Err(lines.wrong("the time is more than 36 years after that of the first request: which is wrong?")),
+        }
+    }
+
+    /// There was a time.
+    pub fn began(&self) -> bool {
+        self.first.is_some()
     }
 
     /// The end of the file, which must have had a request.

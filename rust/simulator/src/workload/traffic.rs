@@ -5,15 +5,13 @@ use std::collections::BinaryHeap;
 
 use super::decorate::Decorator;
 use super::request::TraceRequest;
-use super::source::Requests;
+use super::source::{LATEST_NS, Requests};
 use super::{Arrivals, Source, Workload};
 use crate::error::{Error, Result};
 use crate::random::Random;
 use crate::setup::Limits;
 
 const SECOND: f64 = 1e9;
-/// Nothing arrives later than after 36 years, so that sums of times stay in range.
-const LATEST_NS: u64 = 1 << 60;
 
 /// What arrives, in order of time.
 pub(crate) struct Traffic {

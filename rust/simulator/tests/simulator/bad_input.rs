@@ -34,6 +34,7 @@ fn azure() {
         (&format!("{AZURE}2023-11-16 18:15:47,1.5,1\n"), "trace:3: ContextTokens: \"1.5\" must be"),
         (&format!("{AZURE}2023-11-16 18:15:47,1\n"), "trace:3: there is no GeneratedTokens: the line has 2 fields"),
         (&format!("{AZURE}yesterday,1,1\n"), "trace:3: TIMESTAMP: \"yesterday\" must be a time like"),
+        (&format!("{AZURE}9023-11-16 18:15:45,1,1\n"), "trace:3: the time is more than 36 years after that of"),
         (&format!("{AZURE}2023-11-16 18:15:45,1,1\n"), "trace:3: the time is 1.68 s before that of the line above"),
     ];
     for (text, expected) in cases {
@@ -57,6 +58,7 @@ fn burstgpt() {
         (&format!("{header}-5,m,1,1,2,l\n"), "trace:2: Timestamp: \"-5\" must be a number of seconds"),
         (&format!("{header}NaN,m,1,1,2,l\n"), "trace:2: Timestamp: \"NaN\" must be a number of seconds"),
         (&format!("{header}5,m,1,1,2,l\n4,m,1,1,2,l\n"), "trace:3: the time is 1 s before that of the line above"),
+        (&format!("{header}5,m,7,0,7,l\n6,m,7,0,7,l\n"), "trace: every request in the file failed"),
         (&format!("{header}5,m,0,1,2,l\n"), "trace:2: Request tokens: \"0\" must be a whole number from 1"),
     ];
     for (text, expected) in cases {
@@ -78,6 +80,14 @@ fn mooncake() {
         (changed("\"output_length\": 5", "\"output_length\": 0"), "trace:2: output_length: 0 must be"),
         (changed("[1]", "[1, 2]"), "trace:2: hash_ids: 2 ids are more than the 1 blocks of 512 tokens"),
         (changed("\"timestamp\": 5", "\"timestamp\": 4"), "trace:2: the time is 0.001 s before"),
+        (changed("\"timestamp\": 5", "\"timestamp\": 18446744074710"), "trace:2: the time is more than 36 years after"),
+        (changed("\"timestamp\": 5", "\"timestamp\": 1e300"), "trace:2: timestamp: 1e300 must be a number"),
+        (
+            changed("[1]", "[1], \"priority\": 1001"),
+            "trace:2: priority: 1001 must be a whole number from -1000 to 1000",
+        ),
+        (changed("[1]", "[1], \"max_tokens\": 0"), "trace:2: max_tokens: 0 must be a whole number from 1 to 16777216"),
+        (changed("[1]", "[1], \"deadline_ms\": -1"), "trace:2: deadline_ms: -1 must be a whole number from 0 to"),
         (changed("\"timestamp\": 5", "\"timestamp\": -4"), "trace:2: timestamp: -4 must be a number of milliseconds"),
     ];
     for (text, expected) in cases {
@@ -170,6 +180,7 @@ fn settings() {
         (changed("/slo/ttft_ms", json!(0)), "slo.ttft_ms: must be above 0"),
         (changed("/limits/seconds", json!(0)), "limits.seconds: must be above 0"),
         (changed("/cost/base_ms", json!(-1)), "cost.base_ms: is -1"),
+        (changed("/cost/base_ms", json!(1e300)), "cost.base_ms: is 1e300: it must be from 0"),
         (changed("/cost/version", json!(2)), "cost.version: is 2"),
         (changed("/scheduler/pages", json!(0)), "scheduler: pages: is 0"),
     ];
