@@ -17,6 +17,7 @@ pub(super) struct Deadline {
     /// What the client or the operator asked for. None if nobody did, or if the request had its first token already.
     wanted: Option<u64>,
     patience: u64,
+    /// Prompt tokens to compute, as of the last look.
     tokens: u64,
     missed: bool,
     /// Latest start that still makes it, as of the last look. It is what the request is filed under.
@@ -85,9 +86,10 @@ impl Deadlines {
         self.starts.first().filter(|(start_ns, _)| *start_ns < now).map(|(_, arrival)| *arrival)
     }
 
-    /// Works the latest start out again. Says if it is past.
-    pub fn look(&mut self, arrival: u64, deadline: &mut Deadline, now: u64) -> bool {
+    /// Works the latest start out again, with so many prompt tokens left to compute. Says if it is past.
+    pub fn look(&mut self, arrival: u64, deadline: &mut Deadline, tokens: u32, now: u64) -> bool {
         self.starts.remove(&(deadline.start_ns, arrival));
+        deadline.tokens = tokens.into();
         deadline.set_start(self.ns_per_token);
         self.starts.insert((deadline.start_ns, arrival));
         deadline.start_ns < now

@@ -81,8 +81,9 @@ impl Order {
         true
     }
 
-    /// Starts a round: ages and deadlines as of `now`.
-    pub fn begin_round(&mut self, now: u64) {
+    /// Starts a round: ages and deadlines as of `now`. `left` says how many prompt tokens a request has to compute by
+    /// now: the cache may have come to hold more of them, or less.
+    pub fn begin_round(&mut self, now: u64, mut left: impl FnMut(u64) -> u32) {
         self.round.reset();
         for _ in 0..Self::MAX_LOOKS {
             let Some(arrival) = self.ageing.due(now) else { break };
@@ -90,7 +91,7 @@ impl Order {
         }
         if !self.config.refuse_late {
             for _ in 0..Self::MAX_LOOKS {
-                let Some(arrival) = self.next_late(now) else { break };
+                let Some(arrival) = self.next_late(now, &mut left) else { break };
                 self.miss(arrival);
             }
         }
@@ -168,22 +169,23 @@ impl Order {
         self.deadlines.ns_per_token = ns_per_token;
     }
 
-    /// Takes out the next request that can no longer make its deadline, if such are to be refused.
-    pub fn take_late(&mut self, now: u64) -> Option<u64> {
+    /// Takes out the next request that can no longer make its deadline, if such are to be refused. `left` as in
+    /// [`begin_round`](Self::begin_round).
+    pub fn take_late(&mut self, now: u64, mut left: impl FnMut(u64) -> u32) -> Option<u64> {
         if !self.config.refuse_late {
             return None;
         }
-        let late = self.next_late(now)?;
+        let late = self.next_late(now, &mut left)?;
         self.remove(late);
         Some(late)
     }
 
     /// The first that can no longer make its deadline.
-    fn next_late(&mut self, now: u64) -> Option<u64> {
+    fn next_late(&mut self, now: u64, left: &mut impl FnMut(u64) -> u32) -> Option<u64> {
         for _ in 0..Self::MAX_LOOKS {
             let arrival = self.deadlines.due(now)?;
             let entry = self.entries.get_mut(&arrival).expect("what is watched waits");
-            if self.deadlines.look(arrival, &mut entry.deadline, now) {
+            if self.deadlines.look(arrival, &mut entry.deadline, left(arrival), now) {
                 return Some(arrival);
             }
         }

@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 use crate::order::Order;
 use crate::sequence::Sequence;
 
+const IN_ORDER: &str = "what is in the order waits";
+
 /// The requests that wait, in their [`Order`], with bounds on what may wait.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -105,9 +107,11 @@ impl Queue {
         self.prompt_tokens -= sequence.prompt_len as u64;
     }
 
-    /// Starts a round: who goes before whom, as of `now`.
-    pub fn begin_round(&mut self, now: u64) {
-        self.order.begin_round(now);
+    /// Starts a round: who goes before whom, as of `now`. `left` says how many prompt tokens a request has to compute
+    /// by now; it is asked only where that may decide.
+    pub fn begin_round(&mut self, now: u64, mut left: impl FnMut(&mut Sequence) -> usize) {
+        let waiting = &mut self.waiting;
+        self.order.begin_round(now, |arrival| left(waiting.get_mut(&arrival).expect(IN_ORDER)) as u32);
     }
 
     /// The next request in order, each at most once a round. None if there is no further one, or if those that
@@ -143,13 +147,14 @@ impl Queue {
     }
 
     /// Takes out those that can no longer make their deadline, if the operator asked for that; to be called before a
-    /// round.
-    pub fn take_late(&mut self, now: u64) -> Vec<Sequence> {
+    /// round. `left` as in [`begin_round`](Self::begin_round).
+    pub fn take_late(&mut self, now: u64, mut left: impl FnMut(&mut Sequence) -> usize) -> Vec<Sequence> {
         let mut late = Vec::new();
-        while late.len() < Order::MAX_LOOKS
-            && let Some(arrival) = self.order.take_late(now)
-        {
-            let sequence = self.waiting.remove(&arrival).expect("what is in the order waits");
+        while late.len() < Order::MAX_LOOKS {
+            let waiting = &mut self.waiting;
+            let left = |arrival| left(waiting.get_mut(&arrival).expect(IN_ORDER)) as u32;
+            let Some(arrival) = self.order.take_late(now, left) else { break };
+            let sequence = self.waiting.remove(&arrival).expect(IN_ORDER);
             self.forget(&sequence);
             late.push(sequence);
         }
@@ -211,7 +216,7 @@ mod tests {
         preempted.admission = Some(crate::request::Admission { cached_tokens: 0, queue_ns: 0 });
         queue.push(preempted);
         queue.check_invariants();
-        queue.begin_round(0);
+        queue.begin_round(0, |sequence| sequence.prompt_len);
         let head = queue.next_candidate().expect("three wait");
         assert_eq!(head, 2, "a preempted request is the head");
         queue.take(head);

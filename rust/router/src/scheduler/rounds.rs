@@ -6,8 +6,9 @@ use crate::admission::{Demand, Room};
 use crate::config::SchedulerConfig;
 use crate::error::Error;
 use crate::ids::SlotId;
+use crate::memory::Memory;
 use crate::request::Admission;
-use crate::running::{Part, Running};
+use crate::running::{Part, Running, RunningSet};
 use crate::sequence::Sequence;
 
 /// What becomes of a candidate.
@@ -40,7 +41,8 @@ impl Scheduler {
             return;
         }
         let mut round = Round::default();
-        self.queue.begin_round(now);
+        let Self { queue, memory, running, config, .. } = self;
+        queue.begin_round(now, |waiting| left_to_compute(waiting, memory, running, config));
         while draft.budget > 0 && self.running.has_free_slot() {
             let Some(arrival) = self.queue.next_candidate() else { return };
             match self.judge(arrival, &mut round) {
@@ -238,7 +240,8 @@ impl Scheduler {
         if !self.config.order.refuse_late || self.queue.is_empty() {
             return;
         }
-        for late in self.queue.take_late(now) {
+        let Self { queue, memory, running, config, .. } = self;
+        for late in queue.take_late(now, |waiting| left_to_compute(waiting, memory, running, config)) {
             let retry_after_s = self.queue.retry_after_s(now);
             let ids = late.siblings.iter().map(|sibling| sibling.id).chain([late.id]);
             for id in ids {
@@ -248,6 +251,36 @@ impl Scheduler {
             }
         }
     }
+}
+
+/// Prompt tokens that a waiting request has to compute itself, at best: what is cached by now, or what a running
+/// request is about to publish and this one would wait for, is not counted.
+fn left_to_compute(waiting: &mut Sequence, memory: &Memory, running: &RunningSet, config: &SchedulerConfig) -> usize {
+    waiting.look_up(memory);
+    let page_size = config.page_size as usize;
+    let cached = waiting.found.map_or(0, |found| found.pages) * page_size;
+    let wanted = config.order.group_tokens as usize;
+    if wanted == 0 || !config.prefix_cache || waiting.found.is_none() {
+        return waiting.tokens.len() - cached;
+    }
+    let leaders = running.prefilling().iter().map(|slot| running.get(*slot).expect("a request that prefills runs"));
+    let leaders = leaders.filter(|leader| unpublished(leader, page_size) >= wanted);
+    let most = waiting.most_cached();
+    let shared = leaders.map(|leader| shared_prefix(waiting, leader, cached, most, page_size)).max().unwrap_or(0);
+    waiting.tokens.len() - if shared >= cached + wanted { shared } else { cached }
+}
+
+/// Tokens of whole pages, `most` at most, that a waiting request with `cached` cached ones would have from a running
+/// one's prefill; 0 if it isn't about to publish any that are alike.
+fn shared_prefix(waiting: &Sequence, leader: &Running, cached: usize, most: usize, page_size: usize) -> usize {
+    if leader.sequence.salt != waiting.salt || leader.holding.shared_pages() * page_size != cached {
+        return 0;
+    }
+    let (own, theirs) = (&waiting.tokens[..most], &leader.sequence.tokens[..leader.prefill_len]);
+    let (Some(rest), Some(others)) = (own.get(cached..), theirs.get(cached..)) else { return 0 };
+    let pages = rest.chunks_exact(page_size).zip(others.chunks_exact(page_size));
+    let alike = pages.take_while(|(own, other)| own == other).count() * page_size;
+    if alike == 0 || own[..cached] != theirs[..cached] { 0 } else { cached + alike }
 }
 
 /// Positions whose pages a running request is about to publish, by its prefill.

@@ -1,6 +1,6 @@
 //! Deadlines: earliest feasible first, and refusals where the operator asks for them.
 
-use lightllm_router::{OrderConfig, Request, SchedulerConfig};
+use lightllm_router::{OrderConfig, Request, RequestId, SchedulerConfig};
 use proptest::prelude::*;
 
 use crate::server::{SECOND, Server, config, request};
@@ -67,6 +67,54 @@ fn nothing_is_refused_unless_asked_for() {
     server.finish();
     assert!(ids.iter().all(|id| server.track(*id).finished.is_some()));
     assert_eq!(server.scheduler.stats().totals.refused_late, 0);
+}
+
+/// A server with a pace of 32 tokens a step that computes a prompt of 128 tokens, and one that begins like it and
+/// must have its first token within so many steps.
+fn behind_its_like(refuse_late: bool, group_tokens: u32, steps: u64) -> (Server, RequestId) {
+    let order = OrderConfig { refuse_late, group_tokens, ..OrderConfig::default() };
+    let config = SchedulerConfig { prefix_cache: true, ..config(order) };
+    let mut server = Server::new(config, STEP_NS);
+    server.add(request(0, 64, 1));
+    server.finish();
+    server.add(request(1, 128, 20));
+    server.step();
+    let like = Request { deadline: Some(server.now + steps * STEP_NS), ..request(1, 136, 1) };
+    let like = server.add(like);
+    (server, like)
+}
+
+#[test]
+fn one_that_waits_for_anothers_pages_is_not_refused_for_them() {
+    // Three steps for the rest of the other's prompt, and one for its own; five if it computed all itself.
+    let (mut server, like) = behind_its_like(true, 32, 4);
+    server.finish();
+    assert!(server.track(like).finished.is_some(), "{:?}", server.track(like));
+    let (mut server, like) = behind_its_like(true, 0, 3);
+    server.finish();
+    assert!(server.track(like).refused, "nobody waits for a prefix: all that isn't cached counts");
+}
+
+#[test]
+fn what_became_cached_meanwhile_does_not_count() {
+    for refuse_late in [true, false] {
+        let order = OrderConfig { refuse_late, group_tokens: 0, ..OrderConfig::default() };
+        let config = SchedulerConfig { prefix_cache: true, slots: 1, ..config(order) };
+        let mut server = Server::new(config, STEP_NS);
+        server.add(request(0, 64, 1));
+        server.finish();
+        let first = server.add(request(1, 128, 20));
+        server.step();
+        // It needs five steps as long as nothing is cached, and the other runs for 22 steps more.
+        let like = Request { deadline: Some(server.now + 24 * STEP_NS), ..request(1, 136, 1) };
+        let like = server.add(like);
+        let other = Request { deadline: Some(server.now + 40 * STEP_NS), ..request(2, 8, 1) };
+        let other = server.add(other);
+        server.finish();
+        assert!(server.track(first).finished.is_some() && server.track(other).finished.is_some());
+        assert!(server.track(like).finished.is_some(), "{:?}", server.track(like));
+        assert!(server.track(like).admitted < server.track(other).admitted, "its deadline is the first");
+    }
 }
 
 proptest! {

@@ -14,9 +14,13 @@ fn order(config: OrderConfig, tickets: &[Ticket]) -> Order {
     order
 }
 
+fn tokens_of(tickets: &[Ticket], arrival: u64) -> u32 {
+    tickets.iter().find(|ticket| ticket.arrival == arrival).expect("it was inserted").tokens
+}
+
 /// Takes all, each at what its ticket says.
 fn drain(order: &mut Order, tickets: &[Ticket], now: u64) -> Vec<u64> {
-    order.begin_round(now);
+    order.begin_round(now, |arrival| tokens_of(tickets, arrival));
     let taken = std::iter::from_fn(|| {
         let arrival = order.next()?;
         let ticket = tickets.iter().find(|ticket| ticket.arrival == arrival).expect("it was inserted");
@@ -84,7 +88,7 @@ fn who_waits_gets_better_but_not_than_the_best_that_was_asked_for() {
     assert_eq!(drain_at(5 * SECOND), [0, 1, 2, 3]);
     let alone = [tickets[3], Ticket { priority: 3, added_ns: 0, tenant: 1, ..ticket(4) }];
     let mut order = order(config, &alone);
-    order.begin_round(100 * SECOND);
+    order.begin_round(100 * SECOND, |_| 10);
     assert_eq!(order.next(), Some(3), "equals do not age past each other: it was their tenants' order");
 }
 
@@ -99,7 +103,7 @@ fn a_deadline_that_is_missed_goes_behind_those_that_can_be_made() {
     let drain_at = |now, ns_per_token| {
         let mut order = order(OrderConfig::default(), &tickets);
         order.set_pace(ns_per_token);
-        assert_eq!(order.take_late(now), None, "nothing is refused");
+        assert_eq!(order.take_late(now, |_| 10), None, "nothing is refused");
         drain(&mut order, &tickets, now)
     };
     assert_eq!(drain_at(2 * SECOND, 0), [0, 1, 2, 3]);
@@ -111,11 +115,11 @@ fn a_deadline_that_is_missed_goes_behind_those_that_can_be_made() {
 fn late_ones_are_refused_if_asked_for() {
     let config = OrderConfig { refuse_late: true, ttft_target_ns: 4 * SECOND, ..OrderConfig::default() };
     let mut order = order(config, &[ticket(0), Ticket { deadline: Some(2 * SECOND), ..ticket(1) }]);
-    assert_eq!(order.take_late(0), None);
+    assert_eq!(order.take_late(0, |_| 10), None);
     order.set_pace(SECOND / 10);
     order.insert(Ticket { deadline: Some(2 * SECOND), ..ticket(2) });
     order.insert(Ticket { resumes: true, deadline: Some(0), ..ticket(3) });
-    let late = |order: &mut Order, now| std::iter::from_fn(|| order.take_late(now)).collect::<Vec<_>>();
+    let late = |order: &mut Order, now| std::iter::from_fn(|| order.take_late(now, |_| 10)).collect::<Vec<_>>();
     assert_eq!(late(&mut order, SECOND), [], "ten tokens take a second");
     assert_eq!(late(&mut order, SECOND + 1), [2]);
     assert_eq!(late(&mut order, 2 * SECOND + 1), [1], "what was filed before the pace was known comes up later");
@@ -125,12 +129,32 @@ fn late_ones_are_refused_if_asked_for() {
 }
 
 #[test]
+fn what_is_left_to_compute_is_asked_before_one_is_given_up() {
+    let late_at = |refuse_late, left: fn(u64) -> u32| {
+        let config = OrderConfig { refuse_late, ..OrderConfig::default() };
+        let deadline = |ticket, seconds| Ticket { deadline: Some(seconds * SECOND), tokens: 50, ..ticket };
+        let mut order = Order::new(&config);
+        order.set_pace(SECOND / 10);
+        order.insert(deadline(ticket(0), 6));
+        order.insert(deadline(ticket(1), 7));
+        let late = order.take_late(SECOND * 3 / 2, left);
+        order.begin_round(SECOND * 3 / 2, left);
+        order.check_invariants();
+        (late, order.next())
+    };
+    assert_eq!(late_at(true, |_| 50), (Some(0), Some(1)), "fifty tokens take five seconds");
+    assert_eq!(late_at(true, |_| 44), (None, Some(0)), "a few of them are cached by now");
+    assert_eq!(late_at(false, |_| 50), (None, Some(1)));
+    assert_eq!(late_at(false, |_| 44), (None, Some(0)));
+}
+
+#[test]
 fn a_request_is_passed_so_often_and_no_more() {
     let config = OrderConfig { bypass_limit: 3, ..OrderConfig::default() };
     let mut order = order(config, &(0..10).map(ticket).collect::<Vec<_>>());
     let mut overtaken = Vec::new();
     for _ in 0..5 {
-        order.begin_round(0);
+        order.begin_round(0, |_| 10);
         while let Some(arrival) = order.next() {
             // 0 does not fit; of the others, one does in each round.
             if arrival > 0 && overtaken.last() != Some(&arrival) {
@@ -141,13 +165,13 @@ fn a_request_is_passed_so_often_and_no_more() {
         }
     }
     assert_eq!(overtaken, [1, 2, 3]);
-    order.begin_round(0);
+    order.begin_round(0, |_| 10);
     assert_eq!((order.next(), order.next()), (Some(0), None), "it is offered, and nobody behind it");
-    order.begin_round(0);
+    order.begin_round(0, |_| 10);
     assert_eq!(order.next(), Some(0));
     order.defer(0);
     assert_eq!(order.next(), Some(4), "but if it waits by itself the others needn't");
-    order.begin_round(0);
+    order.begin_round(0, |_| 10);
     assert_eq!(order.next(), Some(0));
     order.take(0, 1);
     assert_eq!(order.next(), Some(4));
@@ -156,9 +180,9 @@ fn a_request_is_passed_so_often_and_no_more() {
 #[test]
 fn a_round_is_bounded() {
     let mut order = order(OrderConfig::default(), &(0..200).map(ticket).collect::<Vec<_>>());
-    order.begin_round(0);
+    order.begin_round(0, |_| 10);
     assert_eq!(std::iter::from_fn(|| order.next()).count(), Order::MAX_REFUSED);
-    order.begin_round(0);
+    order.begin_round(0, |_| 10);
     let mut deferred = 0;
     while let Some(arrival) = order.next() {
         order.defer(arrival);

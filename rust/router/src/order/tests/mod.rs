@@ -146,16 +146,19 @@ impl Pair {
     }
 
     fn begin(&mut self, ns_per_token: u64) {
+        // What is cached comes and goes.
+        let now = self.now;
+        let left = move |arrival: u64| ((arrival * 7 + now / (SECOND / 2)) % 60) as u32;
         self.order.set_pace(ns_per_token);
         self.naive.set_pace(ns_per_token);
         loop {
-            let late = self.order.take_late(self.now);
-            assert_eq!(late, self.naive.take_late(self.now), "the next that is late");
+            let late = self.order.take_late(self.now, left);
+            assert_eq!(late, self.naive.take_late(self.now, left), "the next that is late");
             let Some(late) = late else { break };
             self.waiting.retain(|waiting| *waiting != late);
         }
-        self.order.begin_round(self.now);
-        self.naive.begin_round(self.now);
+        self.order.begin_round(self.now, left);
+        self.naive.begin_round(self.now, left);
     }
 
     /// False if no candidate is left.

@@ -91,8 +91,8 @@ impl Naive {
         if ticket.resumes { None } else { ticket.deadline.or(target) }
     }
 
-    fn start(&self, ticket: &Ticket) -> Option<u64> {
-        self.wanted(ticket).map(|wanted| wanted.saturating_sub(u64::from(ticket.tokens) * self.ns_per_token))
+    fn start(&self, ticket: &Ticket, tokens: u32) -> Option<u64> {
+        self.wanted(ticket).map(|wanted| wanted.saturating_sub(u64::from(tokens) * self.ns_per_token))
     }
 
     pub fn insert(&mut self, ticket: Ticket) {
@@ -107,7 +107,7 @@ impl Naive {
                 account.turn = (fresh, since);
             }
         }
-        let start_ns = self.start(&ticket);
+        let start_ns = self.start(&ticket, ticket.tokens);
         let look_ns =
             if self.config.priority_age_ns == 0 { u64::MAX } else { ticket.added_ns + self.config.priority_age_ns };
         self.waiting.push(Waiting {
@@ -174,7 +174,7 @@ impl Naive {
         ticket
     }
 
-    pub fn begin_round(&mut self, now: u64) {
+    pub fn begin_round(&mut self, now: u64, left: impl Fn(u64) -> u32) {
         (self.current, self.deferred, self.over) = (None, 0, false);
         self.passed.clear();
         self.claims.clear();
@@ -186,7 +186,7 @@ impl Naive {
             self.look(self.index(arrival), now);
         }
         while !self.config.refuse_late
-            && let Some(index) = self.next_late(now)
+            && let Some(index) = self.next_late(now, &left)
         {
             let Waiting { ticket, level, due_s, .. } = self.waiting[index];
             (self.waiting[index].missed, self.waiting[index].start_ns) = (true, None);
@@ -213,12 +213,12 @@ impl Naive {
         }
     }
 
-    fn next_late(&mut self, now: u64) -> Option<usize> {
+    fn next_late(&mut self, now: u64, left: impl Fn(u64) -> u32) -> Option<usize> {
         loop {
             let starts = self.waiting.iter().filter_map(|w| Some((w.start_ns?, w.ticket.arrival)));
             let (_, arrival) = starts.filter(|(start, _)| *start < now).min()?;
             let index = self.index(arrival);
-            let start = self.start(&self.waiting[index].ticket);
+            let start = self.start(&self.waiting[index].ticket, left(arrival));
             self.waiting[index].start_ns = start;
             if start.expect("it has a deadline") < now {
                 return Some(index);
@@ -230,11 +230,11 @@ impl Naive {
         self.ns_per_token = ns_per_token;
     }
 
-    pub fn take_late(&mut self, now: u64) -> Option<u64> {
+    pub fn take_late(&mut self, now: u64, left: impl Fn(u64) -> u32) -> Option<u64> {
         if !self.config.refuse_late {
             return None;
         }
-        let arrival = self.next_late(now).map(|index| self.waiting[index].ticket.arrival)?;
+        let arrival = self.next_late(now, left).map(|index| self.waiting[index].ticket.arrival)?;
         self.remove(arrival);
         Some(arrival)
     }
