@@ -77,6 +77,8 @@ pub(crate) struct RunningSet {
     slots: Vec<Option<Running>>,
     /// Lowest first, so that few requests use few and always the same slots.
     free: BTreeSet<SlotId>,
+    /// Slots that are taken, ascending: in this order memory is read forwards.
+    taken: Vec<SlotId>,
     /// Admissions and their slots, in order.
     order: Vec<(u64, SlotId)>,
     /// Those whose prefill has rows to plan or results to come, in the order in which it began.
@@ -91,6 +93,7 @@ impl RunningSet {
         Self {
             slots: (0..slots).map(|_| None).collect(),
             free: (0..slots).map(SlotId).collect(),
+            taken: Vec::with_capacity(slots as usize),
             order: Vec::with_capacity(slots as usize),
             prefilling: Vec::new(),
             unattached: 0,
@@ -120,6 +123,7 @@ impl RunningSet {
         if !matches!(running.part, Part::Awaits(_)) {
             self.prefilling.push(slot);
         }
+        self.taken.insert(self.taken.partition_point(|taken| *taken < slot), slot);
         self.order.push((self.next_admission, slot));
         self.slots[slot.index()] = Some(Running { admission: self.next_admission, ..running });
         self.next_admission += 1;
@@ -132,6 +136,7 @@ impl RunningSet {
         let running = self.slots[slot.index()].take()?;
         let index = self.order.binary_search(&(running.admission, slot)).expect("a taken slot is in the order");
         self.order.remove(index);
+        self.taken.remove(self.taken.binary_search(&slot).expect("a taken slot is in the list"));
         self.end_prefill(slot);
         self.unattached -= usize::from(!running.attached);
         self.free.insert(slot);
@@ -173,9 +178,10 @@ impl RunningSet {
         self.slots[slot.index()].as_mut()
     }
 
-    /// The slot with this place in the order of admission. The caller knows that so many run.
+    /// The slot with this place among those that are taken, in order of their numbers. The caller knows that so many
+    /// run.
     pub fn nth(&self, index: usize) -> SlotId {
-        self.order[index].1
+        self.taken[index]
     }
 
     /// In order of admission.
@@ -188,6 +194,8 @@ impl RunningSet {
         assert_eq!(taken, self.order.len(), "taken slots are in the order");
         assert_eq!(taken + self.free.len(), self.slots.len(), "every slot is taken or free");
         assert!(self.order.is_sorted(), "the order is that of admission");
+        let slots = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
+        assert!(self.taken.iter().map(|slot| slot.index()).eq(slots.map(|(index, _)| index)), "taken slots in order");
         for (admission, slot) in &self.order {
             assert_eq!(self.get(*slot).map(|running| running.admission), Some(*admission), "slot {slot} in the order");
             assert!(!self.free.contains(slot), "slot {slot} is both taken and free");
