@@ -42,7 +42,7 @@ pub struct PastFutureConfig {
     pub reserve: f64,
     /// Futures that are drawn at most, from 1 to 64; fewer if many requests run.
     pub futures: u32,
-    /// Rounds until futures are drawn anew, at least 1. The paper draws in each round.
+    /// Rounds until a request's lengths are drawn anew, at least 1. The paper draws in each round.
     pub keep_rounds: u32,
     /// No output gets longer than it is allowed. In the paper's replay that limit is only an estimate.
     pub bounded: bool,
@@ -68,9 +68,9 @@ impl PastFutureConfig {
 pub struct ForecastConfig {
     /// Finished lengths that are remembered, of all requests and of each kind; at least 1.
     pub window: u32,
-    /// Futures that are drawn at most, from 1 to 256; fewer if many requests run.
+    /// Futures that are drawn at most, from 1 to 256, rounded down to a power of two; fewer if many requests run.
     pub futures: u32,
-    /// Rounds until futures are drawn anew, at least 1.
+    /// Rounds until a request's lengths are drawn anew, at least 1.
     pub keep_rounds: u32,
     /// Part of the capacity that counts as full, from 0 to 0.5.
     pub reserve: f64,
@@ -82,6 +82,8 @@ pub struct ForecastConfig {
     pub gain: f64,
     /// Evictions for each finished request at which the risk stays, from 0 to 1.
     pub target: f64,
+    /// No output gets longer than it is allowed. In the replay of the paper that limit is only an estimate.
+    pub bounded: bool,
     /// Requests of different classes differ in length.
     pub by_class: bool,
     /// Requests of different tenants differ in length.
@@ -96,13 +98,14 @@ impl Default for ForecastConfig {
     fn default() -> Self {
         Self {
             window: 1000,
-            futures: 48,
+            futures: 16,
             keep_rounds: 16,
-            reserve: 0.025,
-            risk: 0.185,
+            reserve: 0.029,
+            risk: 0.18,
             near: 300,
             gain: 0.0,
             target: 0.03,
+            bounded: true,
             by_class: true,
             by_tenant: false,
             by_limit: false,
@@ -111,9 +114,10 @@ impl Default for ForecastConfig {
     }
 }
 
+/// What won the measurements of docs/admission.md.
 impl Default for PolicyConfig {
     fn default() -> Self {
-        Self::Aggressive { watermark: 0.97 }
+        Self::Forecast(ForecastConfig::default())
     }
 }
 
@@ -221,6 +225,7 @@ impl PolicyConfig {
                 Setting::count("near", &mut config.near, 1, 1 << 24),
                 Setting::number("gain", &mut config.gain, 0.0, 0.5),
                 Setting::number("target", &mut config.target, 0.0, 1.0),
+                Setting::switch("bounded", &mut config.bounded),
                 Setting::switch("by_class", &mut config.by_class),
                 Setting::switch("by_tenant", &mut config.by_tenant),
                 Setting::switch("by_limit", &mut config.by_limit),

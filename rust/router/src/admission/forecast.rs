@@ -1,7 +1,7 @@
+use super::draws::Draws;
 use super::kinds::Kinds;
 use super::peak::Peak;
 use super::{AdmissionPolicy, Demand, ForecastConfig, Room};
-use crate::random;
 
 /// Past-Future taken further: it asks not only whether the KV cache would be full in a future, but when.
 ///
@@ -9,8 +9,8 @@ use crate::random;
 /// waits a little learns a little: an overflow that is near is ruled out by the next few ends, or it comes; one that
 /// is far off can still be met by admitting less later, and waiting would hardly tell more of it. So a future in which
 /// the cache is full after `t` steps counts `near / (near + t)`, and a candidate is admitted if the mean over the
-/// futures is at most `risk`. The mean over several dozen futures, kept over some rounds, takes the place of the
-/// worst of five that are drawn anew: with luck that changes in every round, a refusal would not last.
+/// futures is at most `risk`. The mean over futures whose draws are spread evenly and kept over some rounds takes the
+/// place of the worst of five that are drawn anew: with luck that changes in every round, a refusal would not last.
 ///
 /// Lengths can be those of requests that are alike (class, tenant, `max_tokens`, length of the prompt), and the risk
 /// can follow the evictions seen: an eviction lowers it, and each finish raises it by as much as keeps it level when
@@ -19,10 +19,7 @@ use crate::random;
 pub struct Forecast {
     config: ForecastConfig,
     lengths: Kinds,
-    seed: u64,
-    rounds: u64,
-    /// Names the draws of this round.
-    key: u64,
+    draws: Draws,
     room: u64,
     running: Vec<Demand>,
     /// Sum over `running`.
@@ -38,7 +35,7 @@ pub struct Forecast {
 impl Forecast {
     /// Draws, all futures of a round together, that are about enough: with many running requests one future is much
     /// like another.
-    const DRAWS: usize = 1024;
+    const DRAWS: usize = 512;
     /// Of the risk, however many or few evictions are seen.
     const BOLDNESS: (f64, f64) = (1.0 / 16.0, 4.0);
 
@@ -46,9 +43,7 @@ impl Forecast {
     pub fn new(config: ForecastConfig, seed: u64) -> Self {
         Self {
             lengths: Kinds::new(&config),
-            seed: random::mix(seed),
-            rounds: 0,
-            key: 0,
+            draws: Draws::new(seed, config.keep_rounds),
             room: 0,
             running: Vec::new(),
             held: 0,
@@ -59,52 +54,53 @@ impl Forecast {
         }
     }
 
-    /// Draws the futures of those that run.
+    /// Draws the futures of those that run, and returns how many they are.
     fn draw(&mut self) -> usize {
-        let Self { running, peaks, lengths, key, .. } = self;
-        let used = peaks.len().min(Self::DRAWS / running.len().max(1) + 1);
-        // What is known of a request is looked up once for all its futures.
-        let known: Vec<(&[u32], &Demand)> = running.iter().map(|demand| (lengths.longer(demand), demand)).collect();
-        for (future, peak) in (0..).zip(&mut peaks[..used]) {
-            peak.reset(known.iter().map(|(longer, demand)| (demand.held, rest(*key, future, longer, demand))));
+        let Self { running, peaks, lengths, draws, config, .. } = self;
+        let enough = peaks.len().min(Self::DRAWS / running.len().max(1) + 1);
+        // Of a power of two, each request's draws are spread evenly.
+        let used = 1 << enough.ilog2();
+        draws.begin(running, used, |demand, part| length_at(lengths.longer(demand), demand, part, config.bounded));
+        for (future, peak) in peaks[..used].iter_mut().enumerate() {
+            peak.reset(draws.rests(running, future));
         }
         used
     }
 
     /// Mean over the futures of how much an overflow counts, if the candidate runs.
     fn risk(&self, candidate: &Demand, used: usize) -> f64 {
-        let longer = self.lengths.longer(candidate);
         let near = f64::from(self.config.near);
-        let risk: f64 = (0..)
-            .zip(&self.peaks[..used])
-            .filter_map(|(future, peak)| {
-                peak.reaches(candidate.held, rest(self.key, future, longer, candidate), self.room)
-            })
-            .map(|steps| near / (near + f64::from(steps)))
-            .sum();
-        risk / used as f64
+        let peaks = self.peaks[..used].iter().zip(self.rests(candidate));
+        let reached = peaks.filter_map(|(peak, rest)| peak.reaches(candidate.held, rest, self.room));
+        reached.map(|steps| near / (near + f64::from(steps))).sum::<f64>() / used as f64
     }
 
     fn change(&mut self, candidate: &Demand, used: usize, change: fn(&mut Peak, u64, u32)) {
-        let longer = self.lengths.longer(candidate);
-        for (future, peak) in (0..).zip(&mut self.peaks[..used]) {
-            change(peak, candidate.held, rest(self.key, future, longer, candidate));
+        let mut peaks = std::mem::take(&mut self.peaks);
+        for (peak, rest) in peaks[..used].iter_mut().zip(self.rests(candidate)) {
+            change(peak, candidate.held, rest);
         }
+        self.peaks = peaks;
+    }
+
+    /// What a candidate adds in each future.
+    fn rests(&self, candidate: &Demand) -> impl Iterator<Item = u32> {
+        let longer = self.lengths.longer(candidate);
+        let draws = self.draws.of_candidate(candidate);
+        let bounded = self.config.bounded;
+        draws.map(move |part| length_at(longer, candidate, part, bounded).saturating_sub(candidate.generated))
     }
 }
 
-/// What a request still adds in a future: a length drawn from those beyond what it has, as far as it is allowed. Where
-/// there is none it may be all that is allowed.
-fn rest(key: u64, future: u64, longer: &[u32], demand: &Demand) -> u32 {
-    let draw = random::uniform(key.wrapping_add(future), demand.id);
-    let index = (draw * longer.len() as f64) as usize;
-    longer.get(index).map_or(demand.max_tokens, |length| *length).saturating_sub(demand.generated)
+/// The length at a part of those beyond what a request has. Where there is none it may be all that is allowed.
+fn length_at(longer: &[u32], demand: &Demand, part: f64, bounded: bool) -> u32 {
+    let index = (part * longer.len() as f64) as usize;
+    let length = longer.get(index).copied().unwrap_or(demand.max_tokens);
+    if bounded { length.min(demand.max_tokens) } else { length }
 }
 
 impl AdmissionPolicy for Forecast {
     fn begin(&mut self, room: Room, running: &[Demand]) {
-        self.key = random::mix(self.seed ^ (self.rounds / u64::from(self.config.keep_rounds)));
-        self.rounds += 1;
         let free = room.capacity as f64 * (1.0 - self.config.reserve) - room.shared as f64;
         self.room = free.max(0.0).ceil() as u64;
         self.running.clear();
@@ -175,7 +171,7 @@ mod tests {
         let mut policy = policy(config(), &[300]);
         policy.begin(ROOM, &[demand(1, 100, 0)]);
         policy.draw();
-        let risk = |held| policy.risk(&demand(2, held, 0), 48);
+        let risk = |held| policy.risk(&demand(2, held, 0), 16);
         assert!(risk(99).abs() < 1e-12, "799 of 800 when both end");
         assert!((risk(100) - 100.0 / 400.0).abs() < 1e-12, "800 after 300 steps");
         assert!((risk(500) - 100.0 / 200.0).abs() < 1e-12, "800 after 100 steps");
@@ -192,6 +188,14 @@ mod tests {
         assert!(policy.admits(&[demand(2, 99, 0)]));
         policy.begin(ROOM, &[demand(1, 100, 0)]);
         assert!(policy.admits(&[demand(2, 99, 0)]), "200 beyond what it has");
+    }
+
+    #[test]
+    fn the_first_of_all_is_admitted_if_it_fits() {
+        let mut policy = policy(config(), &[]);
+        policy.begin(ROOM, &[]);
+        assert!(!policy.admits(&[demand(1, 800, 0)]));
+        assert!(policy.admits(&[demand(1, 499, 0)]), "799 when it ends");
     }
 
     #[test]

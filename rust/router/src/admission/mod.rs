@@ -3,6 +3,7 @@
 mod aggressive;
 mod config;
 mod conservative;
+mod draws;
 mod ema;
 mod forecast;
 mod kinds;

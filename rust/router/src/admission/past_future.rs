@@ -1,7 +1,7 @@
+use super::draws::Draws;
 use super::peak::Peak;
 use super::window::Window;
 use super::{AdmissionPolicy, Demand, PastFutureConfig, Room};
-use crate::random;
 
 /// Draws how long outputs get from how long the last ones were (Gong et al., "Past-Future Scheduler for LLM Serving
 /// under SLA Guarantees", ASPLOS 2025).
@@ -10,14 +10,14 @@ use crate::random;
 /// generated, and a candidate one from the whole window. A candidate is admitted if the peak of every future stays
 /// under the capacity less a reserve.
 ///
-/// A draw is a hash of the seed, the request, the future and the number of the draw, so that plans do not depend on
-/// the order of asking. Keeping a draw over several rounds means that a candidate that was refused isn't asked again
-/// with better luck at once; what a kept draw says of the length follows what the request has generated since.
+/// Draws may be kept over several rounds: that costs less, and a candidate that was refused isn't asked again with
+/// better luck at once.
 #[derive(Debug)]
 pub struct PastFuture {
+    lengths: Lengths,
     draws: Draws,
-    room: u64,
     reserve: f64,
+    room: u64,
     /// One for each future; those in use come first.
     peaks: Vec<Peak>,
     used: usize,
@@ -31,16 +31,13 @@ impl PastFuture {
     /// With settings in their ranges.
     pub fn new(config: PastFutureConfig, seed: u64) -> Self {
         Self {
-            draws: Draws {
+            lengths: Lengths {
                 window: Window::new(config.window as usize, config.prior as usize, config.prior_length),
                 bounded: config.bounded,
-                keep_rounds: config.keep_rounds,
-                seed: random::mix(seed),
-                rounds: 0,
-                key: 0,
             },
-            room: 0,
+            draws: Draws::new(seed, config.keep_rounds),
             reserve: config.reserve,
+            room: 0,
             peaks: (0..config.futures).map(|_| Peak::default()).collect(),
             used: 0,
         }
@@ -49,22 +46,25 @@ impl PastFuture {
 
 impl AdmissionPolicy for PastFuture {
     fn begin(&mut self, room: Room, running: &[Demand]) {
-        self.draws.begin();
         let free = room.capacity as f64 * (1.0 - self.reserve) - room.shared as f64;
         self.room = free.max(0.0).ceil() as u64;
         self.used = match running.len() {
             0 => 1,
             requests => self.peaks.len().min(Self::DRAWS / requests + 1),
         };
+        self.draws.begin(running, self.used, |demand, part| self.lengths.running(demand, part));
         for (future, peak) in self.peaks[..self.used].iter_mut().enumerate() {
-            peak.reset(running.iter().map(|demand| (demand.held, self.draws.running(demand, future))));
+            peak.reset(self.draws.rests(running, future));
         }
     }
 
     fn admits(&mut self, candidates: &[Demand]) -> bool {
-        let Self { draws, room, peaks, used, .. } = self;
+        let Self { lengths, draws, room, peaks, used, .. } = self;
         let peaks = &mut peaks[..*used];
-        let drawn = |demand: &Demand, future| (demand.held, draws.candidate(demand, future));
+        let drawn = |demand: &Demand, future| {
+            let length = lengths.candidate(demand, draws.draw(demand, future));
+            (demand.held, length.saturating_sub(demand.generated))
+        };
         // Nearly all refusals end here, where nothing has changed yet.
         if let Some(first) = candidates.first()
             && peaks.iter().enumerate().any(|(future, peak)| {
@@ -90,52 +90,36 @@ impl AdmissionPolicy for PastFuture {
     }
 
     fn finished(&mut self, ended: &Demand) {
-        self.draws.window.push(ended.generated);
+        self.lengths.window.push(ended.generated);
     }
 
     fn evicted(&mut self, _victim: &Demand) {}
 }
 
-/// What outputs are taken to add.
+/// How long outputs get.
 #[derive(Debug)]
-struct Draws {
+struct Lengths {
     window: Window,
     bounded: bool,
-    keep_rounds: u32,
-    seed: u64,
-    rounds: u64,
-    /// Names the draws of this round.
-    key: u64,
 }
 
-impl Draws {
-    fn begin(&mut self) {
-        self.key = random::mix(self.seed ^ (self.rounds / u64::from(self.keep_rounds)));
-        self.rounds += 1;
+impl Lengths {
+    fn running(&self, demand: &Demand, part: f64) -> u32 {
+        self.bound(demand, length_beyond(self.window.longer_than(demand.generated), demand, part))
     }
 
-    fn running(&self, demand: &Demand, future: usize) -> u32 {
-        let longer = self.window.longer_than(demand.generated);
-        self.rest(demand, length_beyond(longer, demand, self.uniform(demand, future)))
-    }
-
-    fn candidate(&self, demand: &Demand, future: usize) -> u32 {
+    fn candidate(&self, demand: &Demand, part: f64) -> u32 {
         if demand.generated > 0 {
             // It was preempted, and what it has generated is known.
-            return self.running(demand, future);
+            return self.running(demand, part);
         }
         let lengths = self.window.sorted();
-        let index = (self.uniform(demand, future) * lengths.len() as f64) as usize;
-        self.rest(demand, lengths.get(index).copied().unwrap_or(demand.max_tokens))
+        let index = (part * lengths.len() as f64) as usize;
+        self.bound(demand, lengths.get(index).copied().unwrap_or(demand.max_tokens))
     }
 
-    fn rest(&self, demand: &Demand, length: u32) -> u32 {
-        let length = if self.bounded { length.min(demand.max_tokens) } else { length };
-        length.saturating_sub(demand.generated)
-    }
-
-    fn uniform(&self, demand: &Demand, future: usize) -> f64 {
-        random::uniform(self.key.wrapping_add(future as u64), demand.id)
+    fn bound(&self, demand: &Demand, length: u32) -> u32 {
+        if self.bounded { length.min(demand.max_tokens) } else { length }
     }
 }
 
@@ -205,22 +189,22 @@ mod tests {
         for length in [5, 500] {
             policy.finished(&Demand { generated: length, ..Demand::default() });
         }
-        for id in 0..200 {
-            let rest = policy.draws.running(&demand(id, 0, 70), 0);
-            assert!(rest <= 10, "{rest}");
-            assert!(policy.draws.candidate(&demand(id, 0, 0), 0) <= 80);
+        for part in 0..200 {
+            let part = f64::from(part) / 200.0;
+            assert!((70..=80).contains(&policy.lengths.running(&demand(1, 0, 70), part)));
+            assert!(policy.lengths.candidate(&demand(1, 0, 0), part) <= 80);
         }
     }
 
     #[test]
-    fn draws_are_kept_and_then_renewed() {
-        let mut policy = policy(PastFutureConfig { keep_rounds: 2, ..PastFutureConfig::default() });
-        let mut rounds = Vec::new();
-        for _ in 0..4 {
+    fn a_candidate_asks_with_the_same_draw_until_it_is_renewed() {
+        let mut policy = policy(PastFutureConfig { keep_rounds: 8, ..PastFutureConfig::default() });
+        let mut draws = Vec::new();
+        for _ in 0..17 {
             policy.begin(ROOM, &[]);
-            let rests: Vec<u32> = (0..20).map(|id| policy.draws.running(&demand(id, 0, 30), 0)).collect();
-            rounds.push(rests);
+            draws.push(policy.draws.draw(&demand(1, 0, 0), 0));
         }
-        assert!(rounds[0] == rounds[1] && rounds[1] != rounds[2] && rounds[2] == rounds[3]);
+        draws.dedup();
+        assert!(draws.len() == 3 || draws.len() == 4, "{draws:?}");
     }
 }

@@ -1,7 +1,5 @@
 //! The most that a batch will hold, if it is known how much each request still adds.
 
-use std::cmp::Reverse;
-
 /// Requests that run together, each with what it holds and what it still adds, one token a step, before it leaves.
 ///
 /// With requests sorted by what they add, largest first, the most that is ever held is the maximum over i of
@@ -16,10 +14,24 @@ pub(crate) struct Peak {
     bounds: Vec<Bound>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Future {
-    rest: u32,
-    held: u64,
+/// One number, which sorts faster than two: what it adds, complemented to sort largest first, above what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Future(u64);
+
+impl Future {
+    fn new(held: u64, rest: u32) -> Self {
+        // No KV index can name more.
+        let held = u32::try_from(held).unwrap_or(u32::MAX);
+        Self(u64::from(!rest) << 32 | u64::from(held))
+    }
+
+    fn rest(self) -> u32 {
+        !((self.0 >> 32) as u32)
+    }
+
+    fn held(self) -> u64 {
+        self.0 & u64::from(u32::MAX)
+    }
 }
 
 /// With `n` requests in front of it.
@@ -37,8 +49,8 @@ impl Peak {
     /// Starts anew with these requests: (held, rest).
     pub fn reset(&mut self, requests: impl Iterator<Item = (u64, u32)>) {
         self.futures.clear();
-        self.futures.extend(requests.map(|(held, rest)| Future { rest, held }));
-        self.futures.sort_unstable_by_key(|future| Reverse(future.rest));
+        self.futures.extend(requests.map(|(held, rest)| Future::new(held, rest)));
+        self.futures.sort_unstable();
         self.rebuild();
     }
 
@@ -70,7 +82,7 @@ impl Peak {
             // The first in time of the ends at which it is too much is the last of them in the order kept here.
             Some(last) => {
                 let index = index + last;
-                let (rest, requests) = (self.futures[index].rest, index as u64 + 2);
+                let (rest, requests) = (self.futures[index].rest(), index as u64 + 2);
                 since(rest, requests, u64::from(rest) * requests + self.bounds[index + 1].held + held)
             }
             None => since(rest, index as u64 + 1, u64::from(rest) * (index as u64 + 1) + before + held),
@@ -94,20 +106,21 @@ impl Peak {
 
     /// One more request.
     pub fn insert(&mut self, held: u64, rest: u32) {
-        self.futures.insert(self.place(rest), Future { rest, held });
+        let future = Future::new(held, rest);
+        let index = self.futures.partition_point(|other| *other < future);
+        self.futures.insert(index, future);
         self.rebuild();
     }
 
     /// One request less, that is there.
     pub fn remove(&mut self, held: u64, rest: u32) {
-        let gone = Future { rest, held };
-        let index = self.futures.iter().position(|future| *future == gone).expect("it was inserted");
+        let index = self.futures.binary_search(&Future::new(held, rest)).expect("it was inserted");
         self.futures.remove(index);
         self.rebuild();
     }
 
     fn place(&self, rest: u32) -> usize {
-        self.futures.partition_point(|future| future.rest >= rest)
+        self.futures.partition_point(|future| future.rest() >= rest)
     }
 
     fn rebuild(&mut self) {
@@ -116,13 +129,13 @@ impl Peak {
         let mut bound = Bound::default();
         bounds.push(bound);
         for (future, number) in self.futures.iter().zip(1..) {
-            bound.held += future.held;
-            bound.before = bound.before.max(u64::from(future.rest) * number + bound.held);
+            bound.held += future.held();
+            bound.before = bound.before.max(u64::from(future.rest()) * number + bound.held);
             bounds.push(bound);
         }
         let mut after = 0;
         for (index, future) in self.futures.iter().enumerate().rev() {
-            after = after.max(u64::from(future.rest) * (index as u64 + 2) + bounds[index + 1].held);
+            after = after.max(u64::from(future.rest()) * (index as u64 + 2) + bounds[index + 1].held);
             bounds[index].after = after;
         }
     }
@@ -130,6 +143,8 @@ impl Peak {
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Reverse;
+
     use super::*;
     use proptest::prelude::*;
 

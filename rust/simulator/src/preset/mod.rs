@@ -47,7 +47,8 @@ impl Default for PresetSettings {
                 PolicyConfig::Conservative,
                 PolicyConfig::Oracle,
                 PolicyConfig::PastFuture(PastFutureConfig::paper()),
-                PolicyConfig::Forecast(ForecastConfig::default()),
+                // A round comes every ten steps here, and after each in service.
+                PolicyConfig::Forecast(ForecastConfig { bounded: false, keep_rounds: 4, ..ForecastConfig::default() }),
             ],
         }
     }
@@ -158,6 +159,19 @@ mod tests {
             let off = row.decode_steps as f64 / steps - 1.0;
             assert!(off.abs() < 0.012 && (row.evicted_percent - evicted).abs() < 2.5, "{row:?}");
         }
+    }
+
+    #[test]
+    fn forecast_takes_fewer_steps_at_fewer_evictions() {
+        let policies = ["past_future", "forecast"].map(|name| preset_policy(name).expect("a policy")).to_vec();
+        let rows = run_preset(&PresetSettings { policies, seeds: vec![1, 2], ..PresetSettings::default() });
+        let rows = rows.expect("valid");
+        let of = |policy| {
+            let rows = rows.iter().filter(|row| row.policy == policy);
+            rows.fold((0, 0), |(steps, evictions), row| (steps + row.decode_steps, evictions + row.evictions))
+        };
+        let (past_future, forecast) = (of("past_future"), of("forecast"));
+        assert!(forecast.0 < past_future.0 && forecast.1 < past_future.1, "{forecast:?} {past_future:?}");
     }
 
     #[test]
