@@ -39,7 +39,7 @@ from settings.test_sources import settings
         (["--max-num-seqs", "9", "--max-num-batched-tokens", "8"], "each running request takes a token of a step"),
         (["--backend", "mock", "--tp", "2"], "--backend mock has one rank only"),
         (["--allowed-origins", "example.org"], "'example.org' is no origin"),
-        (["--router_token_ratio", "0.8"], "--router-token-ratio is for --admission-policy ema, and that is aggressive"),
+        (["--router_token_ratio", "0.8"], "--router-token-ratio is for --admission-policy ema, and that is forecast"),
         (["--admission-policy", "ema", "--past-future-window", "9"], "--past-future-window is for"),
         (["--admission-parameters", "window"], "'window' is no setting: write it as name=number"),
         (["--admission-parameters", "window=nan"], "'window=nan' is no setting: write it as name=number"),

@@ -117,7 +117,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     admission_policy: Annotated[
         Literal["conservative", "aggressive", "ema", "past_future", "forecast"],
         _meta("who may run beside those that run, by the KV cache that their outputs may need; see docs/admission.md"),
-    ] = "aggressive"
+    ] = "forecast"
     router_token_ratio: Annotated[
         Annotated[float, msgspec.Meta(ge=0.01, le=1.0)] | None,
         _meta("ema: part of the KV cache in use from which on the server counts as busy"),
