@@ -789,8 +789,8 @@ class Scheduler:
     def __contains__(self, request: int, /) -> bool:
         """Whether a request has not ended."""
 
-def break_scheduler(scheduler: Scheduler, reason: str) -> None:
-    """Breaks an invariant of a scheduler, for the test that Python survives it.
+def break_scheduler(scheduler: Scheduler | None, reason: str) -> None:
+    """Breaks an invariant of a scheduler, or outside of any (None), for the test that Python survives it.
 
     Raises:
         SchedulerBroken

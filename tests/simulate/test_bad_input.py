@@ -9,6 +9,7 @@ import pytest
 
 from helpers.simulate_traces import AZURE, BURSTGPT, MOONCAKE
 from lightllm_rs import simulate
+from lightllm_rs._core import break_scheduler
 from lightllm_rs.cli import main
 from lightllm_rs.simulate import InputError
 
@@ -93,6 +94,16 @@ PARAMETERS = [
     ("--preset bogus", "bogus", "past-future-paper"),
     ("--format parquet", "parquet", "azure"),
     ("--bogus", "--bogus", "--help"),
+    ("--set order.bypass_limit=-1", "scheduler.order.bypass_limit", "invalid value"),
+    ("--set pages=abc", "scheduler.pages", "invalid type"),
+    ("--set seed=5", "--set seed", "--seed"),
+    ("--set slots=4 --set slots=5", "--set slots", "twice"),
+    ("--kv-cache-tokens 1600 --set pages=5", "--set pages", "flag"),
+    ("--policy oracle --set policy=ema", "--set policy", "flag"),
+    ("--policy oracle --admission-policy ema", "--policy", "twice"),
+    ("--mode chunked --schedule-mode chunked", "--mode", "twice"),
+    ("--schedule-mode foo", "scheduler.mode", "--schedule-mode"),
+    ("--n 500", "workload.n", "(--n)"),
 ]
 
 
@@ -119,6 +130,11 @@ def test_parameters(flags: str, name: str, hint: str, tmp_path: Path, capsys: py
         ("roofline:{list}", "object"),
         ("roofline:{version}", "num_hidden_layers"),
         ("roofline:{config}:tpu", "h100"),
+        ("{table}", "table.json: cost: missing field `prefill_tokens`"),
+        ("{absurd}", "absurd.json: cost.ms: is 1e300: it must be"),
+        ("{negative}", "negative.json: cost.ms: is -1"),
+        ("constant:99999999ms", "--cost constant:99999999ms: cost.ms: is 99999999"),
+        ("roofline:{version}", "version.json: cost: "),
         ("roofline:{config}:bandwidth=3", "bandwidth_gbs"),
     ],
 )
@@ -131,6 +147,8 @@ def test_cost_models(cost: str, hint: str, tmp_path: Path, capsys: pytest.Captur
         "version": '{"version": 99, "kind": "constant", "ms": 1.0}',
         "kind": '{"version": 1, "kind": "magic"}',
         "negative": '{"version": 1, "kind": "constant", "ms": -1.0}',
+        "table": '{"version": 1, "kind": "table"}',
+        "absurd": '{"version": 1, "kind": "constant", "ms": 1e300}',
         "config": '{"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128, '
         '"vocab_size": 100}',
     }
@@ -155,6 +173,7 @@ def test_requests_that_can_never_run(tmp_path: Path, capsys: pytest.CaptureFixtu
     lengths = ["--prompt-tokens", "100", "--output-tokens", "100", "--rate", "1", "--requests", "3"]
     synthetic = refused(capsys, *lengths, "--cost", "constant:20ms", "--kv-cache-tokens", "160")
     assert "workload.source" in synthetic
+    assert "--prompt-tokens, --output-tokens or --n" in synthetic
 
 
 def test_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,6 +202,70 @@ def test_errors_have_attributes(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         simulate.run({**setup, "slo": {"ttft_ms": -1.0}})
     assert (caught.value.path, caught.value.parameter) == (None, "slo.ttft_ms")
-    for wrong in ({}, {"workload": 3}, {**setup, "bogus": 1}, {**setup, "seed": -1}):
-        with pytest.raises(InputError, match="the setup"):
+    for wrong, parameter in (
+        ({}, "setup"),
+        ({"workload": 3}, "workload"),
+        ({**setup, "bogus": 1}, "bogus"),
+        ({**setup, "seed": -1}, "seed"),
+        ({**setup, "scheduler": {"order": {"bypass_limit": -1}}}, "scheduler.order.bypass_limit"),
+    ):
+        with pytest.raises(InputError) as caught:
             simulate.run(wrong)
+        assert caught.value.parameter == parameter
+        assert str(caught.value).startswith(f"{parameter}: ")
+
+
+def test_outputs_overwrite_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace, cost, link = tmp_path / "trace.csv", tmp_path / "cost.json", tmp_path / "link.csv"
+    trace.write_text(AZURE)
+    cost.write_text('{"version": 1, "kind": "constant", "ms": 1.0}')
+    link.symlink_to(trace)
+    for flag in ("--json", "--csv", "--html", "--journal"):
+        for target in (trace, link, tmp_path / ".." / tmp_path.name / "trace.csv", cost):
+            assert f"{flag}: {target} is read" in refused(capsys, str(trace), "--cost", str(cost), flag, str(target))
+    both = str(tmp_path / "both")
+    message = refused(capsys, str(trace), "--cost", "constant:20ms", "--csv", both, "--html", both)
+    assert f"--html: {both} is written by --csv" in message
+    assert trace.read_text() == AZURE
+    assert not Path(both).exists()
+    assert "is read" in refused(capsys, str(trace), "--cost", f"roofline:{cost}", "--json", str(cost))
+    assert main(["simulate", str(trace), "--cost", str(cost), "--csv", "/dev/null", "--html", "/dev/null"]) == 0
+
+
+def test_a_trace_that_is_all_refused_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(AZURE)
+    flags = [str(path), "--cost", "constant:20ms", "--skip-too-large", "--json", "-"]
+    assert main(["simulate", *flags, "--max-model-len", "10"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == "lightllm-rs: default: every request was refused, so there are no times to tell\n"
+    assert json.loads(shown.out)[0]["refused"]["total"] == 4
+    assert main(["simulate", *flags]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_broken_invariant_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(AZURE)
+
+    def broken(*_: object, **__: object) -> None:
+        break_scheduler(None, "made up")
+
+    monkeypatch.setattr("lightllm_rs.simulate.cli.sweep", broken)
+    monkeypatch.setattr("lightllm_rs.replay.cli.summary", broken)
+    for command in (["simulate", str(path), "--cost", "constant:20ms"], ["replay", str(path)]):
+        assert main(command) == 1
+        assert capsys.readouterr().err == (
+            "lightllm-rs: an invariant does not hold: made up; this is a fault of lightllm-rs, please report it\n"
+        )
+
+
+def test_cells_of_a_sweep_keep_their_own_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(AZURE)
+    flags = ["--policy", "past_future", "--set", "policy.reserve=0.1,0.2", "--cost", "constant:20ms", "--json", "-"]
+    assert main(["simulate", str(path), *flags]) == 0
+    cells = json.loads(capsys.readouterr().out)
+    assert [cell["setup"]["scheduler"]["policy"]["reserve"] for cell in cells] == [0.1, 0.2]

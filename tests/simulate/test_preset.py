@@ -62,6 +62,22 @@ def test_flags_that_say_nothing_to_it_are_refused(capsys: pytest.CaptureFixture[
     preset = ["simulate", "--preset", "past-future-paper"]
     assert main([*preset, "--cost", "constant:1ms"]) == 2
     assert "--cost" in capsys.readouterr().err
+    for flags in (
+        "--requests 5",
+        "--n 4",
+        "--kv-cache-tokens 5",
+        "--arrivals poisson",
+        "--set slots=1",
+        "--page-size 4",
+        "--jobs 2",
+        "--skip-too-large",
+        "--no-enable-prefix-caching",
+        "--slo-ttft 1s",
+    ):
+        assert main([*preset, *flags.split()]) == 2
+        assert f"{flags.split()[0].replace('--no-', '--')} says nothing to a preset" in capsys.readouterr().err
+    assert main(["simulate", "trace.csv", *preset[1:]]) == 2
+    assert "TRACE says nothing to a preset" in capsys.readouterr().err
     assert main([*preset, "--capacity", "12"]) == 2
     assert "capacity: is 12: aggressive does not get through dist-1" in capsys.readouterr().err
     assert main([*preset, "--policy", "oracle", "--capacity", "50000", "--seed", "1,2"]) == 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from lightllm_rs._core import SchedulerBroken
 from lightllm_rs.replay import InputError, Summary, replay, summary
 
 SAME = 0
 DIFFERENT = 1
+BROKEN = 1
 BAD_INPUT = 2
 
 
@@ -16,6 +18,9 @@ def run(path: str, *, count: bool) -> int:
     try:
         found = summary(path)
         report = replay(path, count=count)
+    except SchedulerBroken as error:
+        print(f"lightllm-rs: {error}", file=sys.stderr)
+        return BROKEN
     except InputError as error:
         print(f"lightllm-rs: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -34,6 +34,14 @@ def cost_model(text: str) -> Json:
     return read_json(Path(text))
 
 
+def cost_file(text: str) -> Path | None:
+    """The file that such a model is in; None if there is none."""
+    kind, colon, rest = text.partition(":")
+    if kind == "constant" and colon:
+        return None
+    return Path(rest.partition(":")[0] if kind == "roofline" and colon else text)
+
+
 def read_json(path: Path) -> Json:
     """A JSON object. Raises InputError that names file and line."""
     try:
@@ -66,4 +74,4 @@ def _gpu(text: str) -> Json:
     return found
 
 
-__all__ = ["GPUS", "InputError", "cost_model", "read_json"]
+__all__ = ["GPUS", "InputError", "cost_file", "cost_model", "read_json"]

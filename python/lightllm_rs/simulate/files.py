@@ -5,11 +5,37 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightllm_rs.simulate.errors import input_error
+
+
+def check_targets(targets: Mapping[str, str | None], inputs: Sequence[Path]) -> None:
+    """Whether all these files can be written, and none is one that is read or written anyway. Raises InputError.
+
+    Args:
+        targets: files by the names of their flags; None: the flag was not given.
+        inputs: files that are read.
+    """
+    seen = [(path, "is read") for path in inputs]
+    for flag, target in targets.items():
+        if target is None or target == "-":
+            continue
+        check_target(target)
+        path = Path(target)
+        for other, use in seen:
+            if _same(path, other):
+                raise input_error(f"--{flag}: {path} {use}: write to another file", path=path, parameter=flag)
+        seen.append((path, f"is written by --{flag}"))
+
+
+def _same(one: Path, other: Path) -> bool:
+    """One file by two names. What is no plain file (/dev/null, say) may be written twice."""
+    if one.exists() and other.exists():
+        return one.is_file() and one.samefile(other)
+    return one.resolve() == other.resolve()
 
 
 def check_target(target: str) -> None:

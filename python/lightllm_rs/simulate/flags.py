@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from lightllm_rs.simulate import words
 
 FORMATS = ("azure", "mooncake", "burstgpt", "sharegpt", "journal")
+
+
+class Once(argparse.Action):
+    """Takes one value; a second one, by whichever of its names, is an error and not the one that counts."""
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Called by argparse."""
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, "is given twice: write all values behind one of them, with commas")
+        setattr(namespace, self.dest, values)
+
+
+def flags_given(parsed: argparse.Namespace) -> list[str]:
+    """Names of all that was given: what is not as it is without flags."""
+    bare = argparse.ArgumentParser()
+    add_flags(bare)
+    defaults = vars(bare.parse_args([]))
+    return [name for name, default in defaults.items() if getattr(parsed, name) != default]
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -77,10 +102,16 @@ def _add_scheduler(group: argparse._ArgumentGroup) -> None:
         "--admission-policy",
         metavar="NAME[:KEY=X]...,...",
         type=words.policies,
+        action=Once,
         help="who may run beside others; see docs/admission.md",
     )
     group.add_argument(
-        "--schedule-mode", "--mode", metavar="MODE,...", type=words.names, help="chunked, prefill-first, decode-first"
+        "--schedule-mode",
+        "--mode",
+        metavar="MODE,...",
+        type=words.names,
+        action=Once,
+        help="chunked, prefill-first, decode-first",
     )
     group.add_argument("--eviction-policy", metavar="NAME,...", type=words.names, help="lru, lfu, cost-aware")
     group.add_argument("--kv-cache-tokens", metavar="N", type=words.count, help="tokens in the KV cache")

@@ -33,6 +33,7 @@ def setups_of(parsed: argparse.Namespace) -> list[Setup]:
         "seed": 0,
     }
     axes = _axes(parsed)
+    _check_once(base, axes)
     if parsed.journal is not None:
         if any(len(values) > 1 for _, values in axes):
             raise input_error("--journal is of one simulation: give one value to each flag", parameter="journal")
@@ -57,6 +58,17 @@ def _axes(parsed: argparse.Namespace) -> list[tuple[str, list[Any]]]:
     return axes
 
 
+def _check_once(base: Setup, axes: list[tuple[str, list[Any]]]) -> None:
+    """Nothing may be set twice, by a flag of its own and by --set: which would count?"""
+    paths = [path for path, _ in axes]
+    for path in paths:
+        key = path.removeprefix("scheduler.")
+        if path == "scheduler.seed":
+            raise input_error("--set seed: use --seed, which is of all that draws", parameter="set")
+        if paths.count(path) > 1 or (path != key and key in base["scheduler"]):
+            raise input_error(f"--set {key}: it is given twice, or has a flag that says it already", parameter="set")
+
+
 def _cell(base: Setup, axes: list[tuple[str, list[Any]]], values: tuple[Any, ...]) -> Setup:
     setup: Setup = {key: _copied(value) for key, value in base.items()}
     names = []
@@ -65,7 +77,7 @@ def _cell(base: Setup, axes: list[tuple[str, list[Any]]], values: tuple[Any, ...
         *parents, last = path.split(".")
         for parent in parents:
             place = place.setdefault(parent, {})
-        place[last] = value
+        place[last] = _copied(value)
         if len(choices) > 1 or path == "scheduler.policy":
             names.append(_name(last, value))
     setup["name"] = ", ".join(names) or "default"

@@ -119,6 +119,15 @@ pub fn scheduler_broken(py: Python<'_>, reason: &str) -> PyErr {
     make().unwrap_or_else(|failure| failure)
 }
 
+/// An invariant does not hold in a call that leaves nothing behind; `reason` is the text of its panic.
+pub fn broken(py: Python<'_>, reason: &str) -> PyErr {
+    let make = || -> PyResult<PyErr> {
+        let message = format!("an invariant does not hold: {reason}; this is a fault of lightllm-rs, please report it");
+        Ok(Class::SchedulerBroken.error(py, message, attributes!(py, "reason": reason)))
+    };
+    make().unwrap_or_else(|failure| failure)
+}
+
 /// The exception for an error of the scheduler.
 pub fn scheduler_error(py: Python<'_>, error: &Error) -> PyErr {
     typed(py, error).unwrap_or_else(|failure| failure)
@@ -145,9 +154,9 @@ pub fn simulation_error(py: Python<'_>, error: &SimulationError) -> PyErr {
     input_error(py, error.to_string(), path, line, parameter)
 }
 
-/// The exception for settings that are no setup.
-pub fn bad_setup(py: Python<'_>, error: &serde_json::Error) -> PyErr {
-    input_error(py, format!("the setup: {error}"), None, None, None)
+/// The exception for a text that is not JSON.
+pub fn bad_json(py: Python<'_>, error: &serde_json::Error) -> PyErr {
+    input_error(py, format!("the setups: {error}"), None, None, None)
 }
 
 fn input_error(

@@ -7,6 +7,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Clone, Debug)]
 pub struct Broken(pub String);
 
+/// Does work whose state nobody sees after a panic.
+pub fn caught<R>(work: impl FnOnce() -> R) -> Result<R, Broken> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Broken(text.unwrap_or("it panicked without a text").to_owned())
+    })
+}
+
 /// One owner at a time; after a panic nobody gets in any more.
 #[derive(Debug)]
 pub struct Guard<T>(Mutex<Result<T, Broken>>);
@@ -22,13 +30,7 @@ impl<T> Guard<T> {
         let mut state = self.lock();
         let value = state.as_mut().map_err(|broken| broken.clone())?;
         // A value that a panic left half changed is given up below, so nobody sees it.
-        let worked = catch_unwind(AssertUnwindSafe(|| work(value)));
-        worked.map_err(|panic| {
-            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-            let broken = Broken(text.unwrap_or("it panicked without a text").to_owned());
-            *state = Err(broken.clone());
-            broken
-        })
+        caught(|| work(value)).inspect_err(|broken| *state = Err(broken.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Result<T, Broken>> {

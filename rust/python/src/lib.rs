@@ -29,7 +29,9 @@ create_exception!(lightllm_rs._core, RouterError, PyException, "The router proce
 /// The GIL is released for good: signal handlers of Python do not run meanwhile.
 #[pyfunction]
 fn run_router(py: Python<'_>, start: &[u8]) -> PyResult<()> {
-    py.detach(|| server::run(start)).map_err(|error| RouterError::new_err(error.to_string()))
+    let run = py.detach(|| guard::caught(|| server::run(start)));
+    let run = run.map_err(|panic| RouterError::new_err(format!("an invariant does not hold: {}", panic.0)))?;
+    run.map_err(|error| RouterError::new_err(error.to_string()))
 }
 
 #[pymodule]

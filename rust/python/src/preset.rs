@@ -6,7 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::arguments::{Given, integer_or, integers, items, string};
-use crate::errors::scheduler_error;
+use crate::errors::{broken, scheduler_error};
+use crate::guard::caught;
 use crate::policy::PolicyConfig;
 
 /// Replays the artifact of the Past-Future paper, and gives its rows as JSON.
@@ -29,7 +30,8 @@ pub fn past_future_paper(
         policy_seed: integer_or(policy_seed, "policy_seed", default.policy_seed)?,
         policies: policies.map_or(Ok(default.policies), |policies| items(policies, "policies", policy))?,
     };
-    let rows = py.detach(|| run_preset(&settings)).map_err(|error| scheduler_error(py, &error))?;
+    let rows = py.detach(|| caught(|| run_preset(&settings))).map_err(|panic| broken(py, &panic.0))?;
+    let rows = rows.map_err(|error| scheduler_error(py, &error))?;
     Ok(serde_json::to_string(&rows).expect("rows are plain data"))
 }
 

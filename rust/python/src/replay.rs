@@ -7,7 +7,8 @@ use lightllm_journal::{OnDifference, Reader};
 use pyo3::prelude::*;
 
 use crate::arguments::{Given, boolean_or};
-use crate::errors::journal_error;
+use crate::errors::{broken, journal_error};
+use crate::guard::caught;
 use crate::text::Repr;
 
 /// Where a scheduler did something else than a journal says.
@@ -96,14 +97,14 @@ impl ReplayReport {
 #[pyo3(signature = (path, *, count=None), text_signature = "(path, *, count=False)")]
 pub fn replay_journal(py: Python<'_>, path: PathBuf, count: Given<'_, '_>) -> PyResult<ReplayReport> {
     let on_difference = if boolean_or(count, "count", false)? { OnDifference::Count } else { OnDifference::Stop };
-    let report = py.detach(move || journal::replay(Reader::open(&path)?, on_difference));
-    report.map(ReplayReport).map_err(|error| journal_error(py, &error))
+    let report = py.detach(move || caught(|| journal::replay(Reader::open(&path)?, on_difference)));
+    report.map_err(|panic| broken(py, &panic.0))?.map(ReplayReport).map_err(|error| journal_error(py, &error))
 }
 
 /// What a journal says of the service, as JSON.
 #[pyfunction]
 pub fn summarize_journal(py: Python<'_>, path: PathBuf) -> PyResult<String> {
-    let summary = py.detach(move || journal::summary(Reader::open(&path)?));
-    let summary = summary.map_err(|error| journal_error(py, &error))?;
+    let summary = py.detach(move || caught(|| journal::summary(Reader::open(&path)?)));
+    let summary = summary.map_err(|panic| broken(py, &panic.0))?.map_err(|error| journal_error(py, &error))?;
     Ok(serde_json::to_string(&summary).expect("figures are finite, and keys are text"))
 }

@@ -7,8 +7,8 @@ use pyo3::types::PyList;
 
 use crate::arguments::{instance, integer};
 use crate::config::SchedulerConfig;
-use crate::errors::{clock_ran_backwards, scheduler_broken, scheduler_error};
-use crate::guard::Guard;
+use crate::errors::{broken, clock_ran_backwards, scheduler_broken, scheduler_error};
+use crate::guard::{Guard, caught};
 use crate::plan::StepPlan;
 use crate::request::{Output, Request};
 use crate::result::StepResult;
@@ -153,8 +153,11 @@ impl Scheduler {
     }
 }
 
-/// Panics inside a scheduler, for the test that Python survives a broken invariant.
+/// Panics inside a scheduler, or where a simulation would, for the test that Python survives a broken invariant.
 #[pyfunction]
-pub fn break_scheduler(py: Python<'_>, scheduler: &Bound<'_, Scheduler>, reason: String) -> PyResult<()> {
-    scheduler.get().work(py, move |_| panic!("{reason}"))
+pub fn break_scheduler(py: Python<'_>, scheduler: Option<&Bound<'_, Scheduler>>, reason: String) -> PyResult<()> {
+    match scheduler {
+        Some(scheduler) => scheduler.get().work(py, move |_| panic!("{reason}")),
+        None => py.detach(|| caught(|| panic!("{reason}"))).map_err(|panic| broken(py, &panic.0)),
+    }
 }

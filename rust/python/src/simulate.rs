@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use lightllm_simulator::{Progress, Setup, sweep};
 use pyo3::prelude::*;
-use serde::Deserialize;
 
 use crate::arguments::{Given, integer_or, string};
-use crate::errors::{bad_setup, simulation_error};
+use crate::errors::{bad_json, broken, simulation_error};
+use crate::guard::caught;
 
 /// Time between two calls of `progress`: a bar does not move faster than the eye.
 const TELL_EVERY: Duration = Duration::from_millis(50);
@@ -23,20 +23,18 @@ pub fn simulate(
     progress: Option<Py<PyAny>>,
 ) -> PyResult<String> {
     let jobs = integer_or(jobs, "jobs", 0)?;
-    let setups = read_setups(&string(setups, "setups")?).map_err(|error| bad_setup(py, &error))?;
+    // Out of JSON values and not out of the text: a position in a text that nobody wrote helps nobody.
+    let setups = string(setups, "setups")?;
+    let setups: Vec<serde_json::Value> = serde_json::from_str(&setups).map_err(|error| bad_json(py, &error))?;
+    let setups: Result<Vec<Setup>, _> = setups.into_iter().map(Setup::read).collect();
+    let setups = setups.map_err(|error| simulation_error(py, &error))?;
     let mut told = Told { progress, last: None, raised: None };
-    let reports = py.detach(|| sweep(&setups, jobs, &mut |news| told.tell(news)));
+    let reports = py.detach(|| caught(|| sweep(&setups, jobs, &mut |news| told.tell(news))));
     if let Some(raised) = told.raised {
         return Err(raised);
     }
-    let reports = reports.map_err(|error| simulation_error(py, &error))?;
+    let reports = reports.map_err(|panic| broken(py, &panic.0))?.map_err(|error| simulation_error(py, &error))?;
     Ok(serde_json::to_string(&reports).expect("reports are plain data"))
-}
-
-/// Out of JSON values and not out of the text: a position in a text that nobody wrote helps nobody.
-fn read_setups(text: &str) -> Result<Vec<Setup>, serde_json::Error> {
-    let values: Vec<serde_json::Value> = serde_json::from_str(text)?;
-    values.into_iter().map(Setup::deserialize).collect()
 }
 
 /// Tells Python of progress, now and then, and stops where a call or a signal raises.

@@ -23,7 +23,11 @@ pub(crate) fn read_config<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
         unreachable!("a struct is an object");
     };
     all.extend(given);
-    serde_json::from_value(Value::Object(all)).map_err(|error| D::Error::custom(format!("scheduler: {error}")))
+    serde_path_to_error::deserialize(Value::Object(all)).map_err(|error| {
+        let path = error.path().to_string();
+        let dot = if path == "." { "" } else { "." };
+        D::Error::custom(format!("scheduler{dot}{}: {}", path.trim_matches('.'), error.inner()))
+    })
 }
 
 fn read_policy(policy: Value) -> Result<PolicyConfig, String> {

@@ -69,6 +69,23 @@ pub struct Limits {
 }
 
 impl Setup {
+    /// Reads a setup out of JSON. [`Error::Setting`] names the field that is wrong by its path, as far as that is known:
+    /// within a cost model or a source of requests the message alone does.
+    pub fn read(value: serde_json::Value) -> Result<Self> {
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let path = error.path().to_string();
+            let reason = error.into_inner().to_string();
+            match reason.split_once(": ") {
+                // The settings of the scheduler are read in two steps, of which the second knows the rest of the path.
+                Some((inner, rest)) if path == "scheduler" && inner.starts_with("scheduler") => {
+                    Error::setting(inner, rest)
+                }
+                _ if path == "." => Error::setting("setup", reason),
+                _ => Error::setting(path, reason),
+            }
+        })
+    }
+
     /// The scheduler's settings with the seed.
     pub(crate) fn config(&self) -> SchedulerConfig {
         SchedulerConfig { seed: self.seed, ..self.scheduler }

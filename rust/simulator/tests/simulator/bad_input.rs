@@ -195,7 +195,7 @@ fn unknown_names_list_what_is_known() {
     let read = |scheduler: Value| {
         let mut setup = busy(1);
         setup["scheduler"] = scheduler;
-        serde_json::from_value::<Setup>(setup).expect_err("the name is unknown").to_string()
+        Setup::read(setup).expect_err("the name is unknown").to_string()
     };
     let got = read(json!({"policy": "best"}));
     assert!(got.contains("\"best\"") && got.contains("past_future") && got.contains("conservative"), "{got}");
@@ -209,6 +209,32 @@ fn unknown_names_list_what_is_known() {
     let mut setup = busy(1);
     setup["scheduler"] = policy["scheduler"].clone();
     serde_json::from_value::<Setup>(setup).expect("a policy with one parameter");
+}
+
+#[test]
+fn what_can_not_be_read_is_named_by_its_path() {
+    let cases = [
+        (
+            "/scheduler",
+            json!({"order": {"bypass_limit": -1}}),
+            "scheduler.order.bypass_limit: invalid value: integer `-1`",
+        ),
+        ("/scheduler", json!({"pages": "abc"}), "scheduler.pages: invalid type: string \"abc\""),
+        ("/scheduler", json!({"slots": 1.5}), "scheduler.slots: invalid type: floating point `1.5`"),
+        ("/scheduler", json!({"mode": "foo"}), "scheduler.mode: unknown variant `foo`, expected one of `chunked`"),
+        ("/scheduler", json!({"policy": "foo"}), "scheduler.policy"),
+        ("/scheduler", json!(3), "scheduler: invalid type"),
+        ("/seed", json!(-1), "seed: invalid value: integer `-1`"),
+        ("/workload/tenants", json!("x"), "workload.tenants: invalid type"),
+        ("/cost", json!({"version": 1, "kind": "constant"}), "cost: missing field `ms`"),
+        ("", json!({}), "setup: missing field `workload`"),
+    ];
+    for (pointer, value, expected) in cases {
+        let mut setup = busy(1);
+        *setup.pointer_mut(pointer).expect("it is there") = value;
+        let got = Setup::read(setup).expect_err("it can't be read").to_string();
+        assert!(got.starts_with(expected), "{got:?} does not begin with {expected:?}");
+    }
 }
 
 #[test]
