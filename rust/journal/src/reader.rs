@@ -188,7 +188,7 @@ impl<R: BufRead> Reader<R> {
                 if add.deadline.is_some_and(|deadline| deadline >= MAX_NS) {
                     return Err(self.bad("add.deadline", format!("is not below {MAX_NS}")));
                 }
-                let checked = add.check(config.page_size, tokens);
+                let checked = add.check(&config, tokens);
                 checked.map_err(|(field, reason)| self.bad(&format!("add.{field}"), reason))
             }
             Record::Schedule(schedule) => match schedule.attach.iter().find(|(slot, _)| *slot >= config.slots) {

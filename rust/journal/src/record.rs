@@ -1,6 +1,6 @@
 //! The lines of a journal.
 
-use lightllm_router::{Error, Request, RequestId};
+use lightllm_router::{Error, Request, RequestId, SchedulerConfig};
 use serde::Deserialize;
 
 use crate::hash::{END_ID, named_positions, names_of};
@@ -56,7 +56,8 @@ pub struct Add {
     pub siblings: Vec<u64>,
     #[serde(default)]
     pub expected: Option<u32>,
-    /// Names of the prompt's prefixes that end at the last two positions of a page, 8 hex digits each.
+    /// Names of the prompt's prefixes that end at the last two positions of a page, 8 hex digits each. Neither these nor
+    /// `tokens` are there if the prompt is longer than the context.
     #[serde(default, deserialize_with = "hex::names")]
     pub hashes: Vec<u32>,
     /// Token ids of the prompt, in place of `hashes`.
@@ -244,9 +245,14 @@ impl Add {
     }
 
     /// Ranges, and that the hashes or tokens are those of the prompt.
-    pub(crate) fn check(&self, page_size: u32, tokens: bool) -> Result<(), (&'static str, String)> {
-        if !(-1000..=1000).contains(&self.priority) {
+    pub(crate) fn check(&self, config: &SchedulerConfig, tokens: bool) -> Result<(), (&'static str, String)> {
+        // One that was refused may have any: it is refused again.
+        if self.refused.is_none() && !Request::PRIORITIES.contains(&self.priority) {
             return Err(("priority", format!("is {}: it must be from -1000 to 1000", self.priority)));
+        }
+        if self.prompt > config.context && self.tokens.is_none() && self.hashes.is_empty() {
+            // It was too long to be written down.
+            return Ok(());
         }
         match &self.tokens {
             Some(_) if !tokens => Err(("tokens", "the header says that there are none".to_owned())),
@@ -256,7 +262,7 @@ impl Add {
             }
             Some(_) => Ok(()),
             None => {
-                let (names, wanted) = (self.hashes.len(), names_of(self.prompt as usize, page_size));
+                let (names, wanted) = (self.hashes.len(), names_of(self.prompt as usize, config.page_size));
                 if names == wanted {
                     return Ok(());
                 }

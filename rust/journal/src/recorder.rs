@@ -24,6 +24,7 @@ pub struct Recorder {
     /// None: token ids are written.
     key: Option<Key>,
     page_size: u32,
+    context: u32,
     live: LiveTable,
     /// Plans without a result, oldest first.
     unanswered: VecDeque<Planned>,
@@ -77,6 +78,7 @@ impl Recorder {
             line: Line::default(),
             key: (!tokens).then_some(key),
             page_size: config.page_size,
+            context: config.context,
             live: LiveTable::default(),
             unanswered: VecDeque::new(),
             spare: Vec::new(),
@@ -133,7 +135,12 @@ impl Recorder {
         AddInProgress { recorder: self, id: request.id, siblings: request.siblings.clone(), hash }
     }
 
+    /// A prompt that is longer than the context is refused for its length alone: no more of it is written, else one
+    /// such request could make a line that is too long to be read.
     fn write_prompt(&mut self, request: &Request) -> Option<PrefixHash> {
+        if request.prompt.len() as u64 > u64::from(self.context) {
+            return None;
+        }
         let Some(key) = &self.key else {
             self.line.numbers("tokens", request.prompt.iter().copied());
             if !request.end_ids.is_empty() {

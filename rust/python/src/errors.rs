@@ -201,6 +201,10 @@ fn typed(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         }
         Error::EmptyPrompt => raise(Class::EmptyPrompt, &[]),
         Error::DuplicateId(request) => raise(Class::DuplicateId, attributes!(py, "request": request.0)),
+        // A request of Python's has been checked for it already.
+        Error::PriorityOutOfRange { .. } => {
+            raise(Class::InvalidArgument, attributes!(py, "parameter": "priority", "reason": error.to_string()))
+        }
         Error::NothingToDo => raise(Class::NothingToDo, &[]),
         Error::UnexpectedStep { got, expected } => {
             raise(Class::UnexpectedStep, attributes!(py, "got": got, "expected": expected))

@@ -9,9 +9,6 @@ use crate::arguments::{Given, boolean_or, instance, integer, integer_or, integer
 use crate::errors::invalid_argument;
 use crate::text::Repr;
 
-/// Priorities that a request may have.
-const PRIORITIES: std::ops::RangeInclusive<i32> = -1000..=1000;
-
 /// A request for tokens.
 #[pyclass(module = "lightllm_rs._core", frozen, eq)]
 #[derive(Clone, PartialEq)]
@@ -47,8 +44,9 @@ impl Request {
         expected_tokens: Given<'_, '_>,
     ) -> PyResult<Self> {
         let priority = integer_or(priority, "priority", 0)?;
-        if !PRIORITIES.contains(&priority) {
-            let requirement = format!("must be an integer from {} to {}", PRIORITIES.start(), PRIORITIES.end());
+        let priorities = core::Request::PRIORITIES;
+        if !priorities.contains(&priority) {
+            let requirement = format!("must be an integer from {} to {}", priorities.start(), priorities.end());
             return Err(invalid_argument(py, "priority", &requirement));
         }
         Ok(Self(core::Request {

@@ -25,7 +25,7 @@ pub enum ScheduleMode {
 pub struct SchedulerConfig {
     /// Pages of the KV cache: the minimum over the ranks.
     pub pages: u32,
-    /// Positions of a page.
+    /// Positions of a page, 256 at most.
     pub page_size: u32,
     /// Requests that can run at once.
     pub slots: u32,
@@ -82,6 +82,9 @@ impl Default for SchedulerConfig {
 }
 
 impl SchedulerConfig {
+    /// Larger pages waste more of themselves than they save.
+    const MAX_PAGE_SIZE: u32 = 256;
+
     /// Checks every range and combination.
     pub fn validate(&self) -> Result<()> {
         let invalid = |setting, reason| Err(Error::InvalidConfig { setting, reason });
@@ -96,6 +99,9 @@ impl SchedulerConfig {
         ];
         if let Some((setting, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return invalid(setting, "is 0: it must be at least 1".to_owned());
+        }
+        if self.page_size > Self::MAX_PAGE_SIZE {
+            return invalid("page_size", format!("is {}: it must be at most {}", self.page_size, Self::MAX_PAGE_SIZE));
         }
         if self.step_tokens < self.slots {
             let reason = format!(
@@ -136,6 +142,8 @@ mod tests {
     #[test]
     fn the_default_is_valid() {
         assert_eq!(SchedulerConfig::default().validate(), Ok(()));
+        let widest = SchedulerConfig { page_size: 256, ..SchedulerConfig::default() };
+        assert_eq!(widest.validate(), Ok(()));
     }
 
     #[test]
@@ -144,6 +152,7 @@ mod tests {
         let cases = [
             ("pages", SchedulerConfig { pages: 0, ..good }),
             ("page_size", SchedulerConfig { page_size: 0, ..good }),
+            ("page_size", SchedulerConfig { page_size: 257, ..good }),
             ("slots", SchedulerConfig { slots: 0, ..good }),
             ("context", SchedulerConfig { context: 0, ..good }),
             ("step_tokens", SchedulerConfig { step_tokens: 0, ..good }),

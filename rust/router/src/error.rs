@@ -1,6 +1,7 @@
 //! What can go wrong through no fault of the scheduler.
 
 use crate::ids::RequestId;
+use crate::request::Request;
 
 /// The result of a call that the caller can get wrong.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -83,6 +84,16 @@ pub enum Error {
     /// A request with this id has not ended yet.
     #[error("request {0} is already queued or running: use a new id")]
     DuplicateId(RequestId),
+    /// The priority is out of its range.
+    #[error(
+        "the priority is {priority}: it must be from {} to {}",
+        Request::PRIORITIES.start(),
+        Request::PRIORITIES.end()
+    )]
+    PriorityOutOfRange {
+        /// The priority asked for.
+        priority: i32,
+    },
     /// No token was asked for, and no log-probabilities of the prompt either.
     #[error("max_tokens is 0: ask for at least one token, or for log-probabilities of the prompt")]
     NothingToDo,

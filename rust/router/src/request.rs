@@ -22,7 +22,7 @@ pub struct Request {
     pub wants_history: bool,
     /// Compute every prompt position, because its log-probabilities are wanted: cached prefixes are not used.
     pub prompt_logprobs: bool,
-    /// Lower goes first; from -1000 to 1000.
+    /// Lower goes first; one of [`PRIORITIES`](Self::PRIORITIES).
     pub priority: i32,
     /// When the first token should be there, in nanoseconds of the scheduler's clock.
     pub deadline: Option<u64>,
@@ -38,6 +38,9 @@ pub struct Request {
 }
 
 impl Request {
+    /// Priorities that a request may have.
+    pub const PRIORITIES: std::ops::RangeInclusive<i32> = -1000..=1000;
+
     /// A request with neutral settings.
     pub fn new(id: RequestId, prompt: Vec<u32>, max_tokens: u32) -> Self {
         Self {

@@ -46,7 +46,7 @@ pub struct Totals {
     pub preemptions: u64,
     /// Requests refused by [`add`](crate::Scheduler::add) since the queue was full.
     pub refused_queue_full: u64,
-    /// Requests given up while they waited, since their deadline could not be met any more.
+    /// Requests given up while they waited, or refused when they came, since their deadline could not be met any more.
     pub refused_late: u64,
     /// Admissions past a request that comes first in order but did not fit.
     pub bypasses: u64,

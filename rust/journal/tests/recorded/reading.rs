@@ -91,6 +91,20 @@ fn the_length_of_a_line_is_bounded() {
     assert!(verdict(&journal).contains("the line is longer than 67108864 bytes"));
 }
 
+/// Whatever is refused, the journal that tells of it can be read, and a replay refuses it too.
+#[test]
+fn absurd_requests_make_no_bad_lines() {
+    let config = SchedulerConfig { pages: 32, page_size: 1, slots: 2, context: 64, ..SchedulerConfig::default() };
+    let long = Request::new(RequestId(0), vec![1; 200_000], 4);
+    let rude = Request { priority: 1 << 30, ..Request::new(RequestId(0), vec![1; 9], 4) };
+    let operations = [long, rude].map(Operation::Add);
+    for tokens in [false, true] {
+        let journal = record(config, &operations, [1; 16], tokens).journal();
+        assert!(journal.len() < 2000, "{} bytes", journal.len());
+        assert_eq!(verdict(&journal), "identical");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 

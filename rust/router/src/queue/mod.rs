@@ -63,10 +63,11 @@ impl Queue {
         self.prompt_tokens
     }
 
-    /// Whether a new request with a prompt of this length may wait. Those for which a slot is free do not count: they
-    /// are here only until the next plan.
-    pub fn check_room(&self, prompt_len: usize, free_slots: usize, now: u64) -> Result<()> {
-        if self.requests < self.max_requests + free_slots && self.prompt_tokens + prompt_len as u64 <= self.max_tokens {
+    /// Whether a new request with a prompt of this length, or a group of so many members, may wait. Those for which a
+    /// slot is free do not count: they are here only until the next plan. An empty queue takes any group.
+    pub fn check_room(&self, prompt_len: usize, members: usize, free_slots: usize, now: u64) -> Result<()> {
+        let most = (self.max_requests + free_slots).max(members);
+        if self.requests + members <= most && self.prompt_tokens + prompt_len as u64 <= self.max_tokens {
             return Ok(());
         }
         Err(Error::QueueFull {
@@ -204,14 +205,17 @@ mod tests {
     #[test]
     fn bounds_hold_for_new_requests_only() {
         let mut queue = queue(2, 10);
-        assert_eq!(queue.check_room(10, 0, 0), Ok(()));
+        assert_eq!(queue.check_room(10, 1, 0, 0), Ok(()));
+        assert_eq!(queue.check_room(10, 9, 0, 0), Ok(()), "a group that could never wait otherwise");
         queue.push(sequence(5, 6));
-        assert_eq!(queue.check_room(4, 0, 0), Ok(()));
+        assert_eq!(queue.check_room(4, 1, 0, 0), Ok(()));
+        assert!(queue.check_room(4, 2, 0, 0).is_err(), "each member of a group counts");
+        assert_eq!(queue.check_room(4, 2, 1, 0), Ok(()));
         let full = Err(Error::QueueFull { requests: 1, tokens: 6, retry_after_s: 1 });
-        assert_eq!(queue.check_room(5, 0, 0), full);
+        assert_eq!(queue.check_room(5, 1, 0, 0), full);
         queue.push(sequence(6, 1));
-        assert!(queue.check_room(1, 0, 0).is_err(), "two requests are the bound");
-        assert_eq!(queue.check_room(1, 1, 0), Ok(()), "and one for a free slot");
+        assert!(queue.check_room(1, 1, 0, 0).is_err(), "two requests are the bound");
+        assert_eq!(queue.check_room(1, 1, 1, 0), Ok(()), "and one for a free slot");
         let mut preempted = sequence(2, 100);
         preempted.admission = Some(crate::request::Admission { cached_tokens: 0, queue_ns: 0 });
         queue.push(preempted);

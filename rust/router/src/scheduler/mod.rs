@@ -133,11 +133,15 @@ impl Scheduler {
     /// Queues a request. An error changes nothing and tells what the caller can do.
     pub fn add(&mut self, request: Request, now: u64) -> Result<()> {
         self.check_request(&request)?;
-        if let Err(full) = self.queue.check_room(request.prompt.len(), self.running.free_slots(), now) {
+        let members = 1 + request.siblings.len();
+        if self.config.order.refuse_late && request.deadline.is_some_and(|deadline| deadline < now) {
+            self.totals.refused_late += members as u64;
+            return Err(Error::DeadlineMissed { retry_after_s: self.queue.retry_after_s(now) });
+        }
+        if let Err(full) = self.queue.check_room(request.prompt.len(), members, self.running.free_slots(), now) {
             self.totals.refused_queue_full += 1;
             return Err(full);
         }
-        let members = 1 + request.siblings.len();
         let mut sequence = Sequence::new(request, self.next_arrival, now);
         self.next_arrival += members as u64;
         sequence.publishes = self.config.prefix_cache;
@@ -159,6 +163,9 @@ impl Scheduler {
         let context = self.config.context;
         if prompt == 0 {
             return Err(Error::EmptyPrompt);
+        }
+        if !Request::PRIORITIES.contains(&request.priority) {
+            return Err(Error::PriorityOutOfRange { priority: request.priority });
         }
         if request.max_tokens == 0 && !request.prompt_logprobs {
             return Err(Error::NothingToDo);

@@ -1,6 +1,6 @@
 //! Deadlines: earliest feasible first, and refusals where the operator asks for them.
 
-use lightllm_router::{OrderConfig, Request, RequestId, SchedulerConfig};
+use lightllm_router::{Error, OrderConfig, Request, RequestId, SchedulerConfig};
 use proptest::prelude::*;
 
 use crate::server::{SECOND, Server, config, request};
@@ -47,6 +47,24 @@ fn what_cannot_be_computed_in_time_is_refused_at_once() {
     let feasible = server.add(long(&server, 2, 6));
     server.finish();
     assert!(server.track(feasible).finished.is_some());
+}
+
+#[test]
+fn what_comes_too_late_is_not_queued() {
+    for refuse_late in [true, false] {
+        let mut server = server(refuse_late, 0);
+        server.add(request(0, 8, 4));
+        server.finish();
+        let late = Request { id: RequestId(100), deadline: Some(server.now - 1), ..request(1, 8, 1) };
+        let answer = server.scheduler.add(late, server.now);
+        if refuse_late {
+            assert!(matches!(answer, Err(Error::DeadlineMissed { retry_after_s: 1..=60 })), "{answer:?}");
+            assert!(!server.scheduler.has_work());
+            assert_eq!(server.scheduler.stats().totals.refused_late, 1);
+        } else {
+            assert_eq!((answer, server.queued()), (Ok(()), 1));
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Aged priority, then the tenant, then the deadline, then the prefix group, then the arrival.
 
-use lightllm_router::{OrderConfig, Request, SchedulerConfig};
+use lightllm_router::{Error, OrderConfig, Request, RequestId, SchedulerConfig};
 use proptest::prelude::*;
 
 use crate::server::{SECOND, Server, config, request};
@@ -94,4 +94,20 @@ fn a_preempted_request_comes_back_before_other_tenants() {
     server.finish();
     assert!(server.scheduler.stats().totals.preemptions > 0, "pages were short");
     assert_eq!(server.admitted[..4], [ids[0], ids[1], ids[1], other]);
+}
+
+#[test]
+fn priorities_have_a_range() {
+    let mut server = Server::new(config(OrderConfig::default()), SECOND);
+    for (id, priority) in [-1001, -1000, 1000, 1001, i32::MIN, i32::MAX].into_iter().enumerate() {
+        let request = Request { priority, id: RequestId(id as u64), ..request(1, 8, 1) };
+        let answer = server.scheduler.add(request, 0);
+        if priority.abs_diff(0) == 1000 {
+            assert_eq!(answer, Ok(()));
+        } else {
+            assert_eq!(answer, Err(Error::PriorityOutOfRange { priority }));
+        }
+    }
+    let error = Error::PriorityOutOfRange { priority: -1001 };
+    assert_eq!(error.to_string(), "the priority is -1001: it must be from -1000 to 1000");
 }

@@ -55,6 +55,8 @@ pub struct Driver {
     slots: BTreeMap<SlotId, RequestId>,
     now: u64,
     next_id: u64,
+    /// Requests whose deadline had passed when they were added, and that were refused for it.
+    came_late: u64,
 }
 
 impl Driver {
@@ -67,6 +69,7 @@ impl Driver {
             slots: BTreeMap::new(),
             now: 0,
             next_id: 0,
+            came_late: 0,
         }
     }
 
@@ -82,7 +85,8 @@ impl Driver {
         let (total, stats) = (prompt + u64::from(max_tokens), self.scheduler.stats());
         let result = self.scheduler.add(request.clone(), self.now);
         let may_wait = config.queue_requests + config.slots as usize - stats.running;
-        let queue_full = stats.queued >= may_wait || stats.queued_tokens + prompt > config.queue_tokens;
+        let waiting = stats.queued + members as usize;
+        let queue_full = waiting > may_wait.max(members as usize) || stats.queued_tokens + prompt > config.queue_tokens;
         let page_size = u64::from(config.page_size);
         let shared = if request.prompt_logprobs { 0 } else { (prompt - 1) / page_size };
         let pages = shared + members * (total.div_ceil(page_size) - shared);
@@ -101,6 +105,11 @@ impl Driver {
                 Error::TooManySiblings { requests, slots } => {
                     assert_eq!((requests as u64, slots), (members, config.slots));
                     assert!(members > u64::from(slots));
+                }
+                Error::DeadlineMissed { retry_after_s: 1..=60 } => {
+                    let passed = request.deadline.is_some_and(|deadline| deadline < self.now);
+                    assert!(passed && config.order.refuse_late);
+                    self.came_late += members;
                 }
                 Error::NothingToDo => assert!(max_tokens == 0 && !request.prompt_logprobs),
                 other => panic!("{other}"),
@@ -303,7 +312,7 @@ impl Driver {
         assert_eq!(totals.finished_length, count(|state| *state == State::Finished(Finish::Length)));
         let failed = count(|state| matches!(state, State::Finished(Finish::Failed(_))));
         assert_eq!(totals.finished_failed + totals.aborted, failed + count(|state| *state == State::Gone));
-        assert_eq!(totals.refused_late, count(|state| *state == State::Late));
+        assert_eq!(totals.refused_late, self.came_late + count(|state| *state == State::Late));
         let tokens: usize = self.requests.values().map(|track| track.outputs.len()).sum();
         assert_eq!(totals.generated_tokens, tokens as u64);
     }
