@@ -190,7 +190,7 @@ class OrderConfig:
         cls,
         *,
         priority_age_ns: int = 5000000000,
-        tenant_quantum: int = 2048,
+        tenant_quantum: int = 256,
         ttft_target_ns: int = 0,
         refuse_late: bool = False,
         bypass_limit: int = 64,

@@ -229,3 +229,17 @@ def test_every_exception_is_in_the_tree() -> None:
         assert issubclass(error, SchedulerError)
         assert error.__doc__
         assert error.__module__ == "lightllm_rs._core"
+
+
+def test_a_length_that_lies_takes_no_memory() -> None:
+    class Endless:
+        def __len__(self) -> int:
+            return 2**62
+
+        def __getitem__(self, index: int) -> int:
+            if index == 3:
+                raise IndexError
+            return index
+
+    request = Request(1, Endless(), 5)  # type: ignore[arg-type]
+    assert request.prompt == (0, 1, 2)

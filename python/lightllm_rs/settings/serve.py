@@ -142,7 +142,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 5.0
     tenant_quantum: Annotated[
         int, _meta("tokens that each tenant gets in one round of fair sharing", low=1, high=1 << 30)
-    ] = 2048
+    ] = 256
     ttft_target_ms: Annotated[
         float,
         _meta("time to first token that requests without deadline_ms should see (0: none)", low=0, high=86_400_000),

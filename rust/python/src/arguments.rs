@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyFloat, PyInt, PyString, PyTuple};
+use pyo3::types::{PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
@@ -119,11 +119,14 @@ pub fn integers<'py, T: Integer>(value: &Bound<'py, PyAny>, parameter: &str) -> 
 where
     Vec<T>: for<'a> FromPyObject<'a, 'py>,
 {
-    // The names of the items are made only where one is wrong: prompts are long.
-    match value.extract() {
-        Ok(integers) => Ok(integers),
-        Err(_) => items(value, parameter, |item, name| integer(item, name)),
+    // The names of the items are made only where one is wrong: prompts are long. Memory is taken at once only for what
+    // Python itself counts: another object's `__len__` may say anything.
+    if (value.is_exact_instance_of::<PyList>() || value.is_exact_instance_of::<PyTuple>())
+        && let Ok(integers) = value.extract()
+    {
+        return Ok(integers);
     }
+    items(value, parameter, |item, name| integer(item, name))
 }
 
 /// A frozen object of this module.

@@ -24,7 +24,7 @@ impl Default for OrderConfig {
     fn default() -> Self {
         Self {
             priority_age_ns: 5_000_000_000,
-            tenant_quantum: 2048,
+            tenant_quantum: 256,
             ttft_target_ns: 0,
             refuse_late: false,
             bypass_limit: 64,
