@@ -12,8 +12,8 @@ fn sizes() -> impl Strategy<Value = Sizes> {
     prop::collection::vec((1u32..60, 1u32..60), 1..5)
 }
 
-/// Serves tenants that each keep three requests waiting. The largest difference, over all steps, between the tokens
-/// that any two of them were served.
+/// Serves tenants that each keep five requests waiting, more than can be taken at once, so that none of them is ever
+/// without. The largest difference, over all steps, between the tokens that any two of them were served.
 fn largest_difference(tenants: &[Sizes], config: SchedulerConfig, steps: usize) -> u64 {
     let mut server = Server::new(config, SECOND / 100);
     let mut counts = vec![0; tenants.len()];
@@ -22,7 +22,7 @@ fn largest_difference(tenants: &[Sizes], config: SchedulerConfig, steps: usize) 
         for (tenant, sizes) in tenants.iter().enumerate() {
             let tracks = server.tracks.values().filter(|track| track.request.tenant == tenant as u64);
             let waiting = tracks.filter(|track| track.admitted.is_none()).count();
-            for _ in waiting..3 {
+            for _ in waiting..5 {
                 let (prompt, max_tokens) = sizes[counts[tenant] % sizes.len()];
                 let number = (counts[tenant] * tenants.len() + tenant) as u64;
                 server.add(Request { tenant: tenant as u64, ..request(number, prompt, max_tokens) });
