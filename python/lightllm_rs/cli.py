@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lightllm_rs import __version__
-from lightllm_rs.settings import SettingsError
+from lightllm_rs.settings import ServeSettings, SettingsError
 from lightllm_rs.settings.flags import FlagParser, add_flags, normalised
 from lightllm_rs.settings.sources import load
 
+FAILED = 1
 BAD_FLAGS = 2
 
 
@@ -32,12 +35,24 @@ class Command:
 
 def _serve(parsed: argparse.Namespace) -> int:
     settings = load(parsed)
+    _check_policy(settings)
     try:
         from lightllm_rs.supervisor.main import serve
 
         return serve(settings)
     except KeyboardInterrupt:  # before the supervisor has taken over the signals
         return 0
+
+
+def _check_policy(settings: ServeSettings) -> None:
+    """Raises SettingsError where the scheduler would refuse the policy's parameters, before anything starts."""
+    from lightllm_rs._core import PolicyConfig, SchedulerError
+    from lightllm_rs.router.main import policy_parameters
+
+    try:
+        PolicyConfig(settings.admission_policy, **dict(policy_parameters(settings)))
+    except (SchedulerError, TypeError) as error:
+        raise SettingsError(f"--admission-policy {settings.admission_policy}: {error}") from None
 
 
 def _add_simulate(parser: argparse.ArgumentParser) -> None:
@@ -108,7 +123,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = normalised(sys.argv[1:] if arguments is None else arguments)
     try:
         parsed = parser(next((word for word in given if word in COMMANDS), "version")).parse_args(given)
-        return COMMANDS[parsed.command].run(parsed)
+        if sys.stdout is None:
+            raise SettingsError("standard output is closed: open it, or send it to /dev/null")
+        code = COMMANDS[parsed.command].run(parsed)
+        sys.stdout.flush()  # here, where it can still be told that nobody took it
+        return code
     except SettingsError as error:
         print(f"lightllm-rs: {error}", file=sys.stderr)
         return BAD_FLAGS
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EBADF, errno.EIO):
+            raise
+        print(f"lightllm-rs: the output could not be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try again at its end
+        return FAILED

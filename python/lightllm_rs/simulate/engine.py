@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lightllm_rs import _core
+from lightllm_rs.simulate.errors import input_error
 from lightllm_rs.simulate.reports import Report
 
 Progress = Callable[[int, float, int, float], object]
@@ -35,6 +37,21 @@ def sweep(
     Raises:
         InputError: as `run` does; the first of them.
     """
-    text = json.dumps(list(setups), allow_nan=False)
+    given = list(setups)
+    for setup in given:
+        _check_finite(setup, "")
+    text = json.dumps(given, allow_nan=False)
     reports: list[Report] = json.loads(_core.simulate(text, jobs=jobs or 0, progress=progress))
     return reports
+
+
+def _check_finite(value: Any, name: str) -> None:
+    """Raises InputError that names a number without an end: JSON, in which setups are handed on, has none."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_finite(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            _check_finite(inner, f"{name}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise input_error(f"{name}: is {value}: give a finite number", parameter=name)

@@ -11,6 +11,9 @@ _LONGEST_LINE = 1 << 20
 
 def format_of(path: Path) -> str:
     """`azure`, `mooncake`, `burstgpt`, `sharegpt` or `journal`. Raises InputError."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        message = f"{path}: is no plain file, and can be read only once: say what it holds with --format"
+        raise input_error(message, path=path)
     try:
         with path.open("rb") as file:
             line = next((line for line in iter(lambda: file.readline(_LONGEST_LINE), b"") if line.strip()), b"")

@@ -89,7 +89,7 @@ def _copied(value: Any) -> Any:
 
 
 def _name(key: str, value: Any) -> str:
-    if key == "policy":
+    if key == "policy" and isinstance(value, dict):
         parameters = [f"{name}={inner}" for name, inner in value.items() if name != "name"]
         return ":".join([value["name"], *parameters])
     if key in ("mode", "eviction"):
