@@ -17,7 +17,7 @@ impl OrderConfig {
     #[pyo3(
         signature = (*, priority_age_ns=None, tenant_quantum=None, ttft_target_ns=None, refuse_late=None,
             bypass_limit=None, group_tokens=None),
-        text_signature = "(*, priority_age_ns=5000000000, tenant_quantum=2048, ttft_target_ns=0, refuse_late=False, \
+        text_signature = "(*, priority_age_ns=5000000000, tenant_quantum=256, ttft_target_ns=0, refuse_late=False, \
             bypass_limit=64, group_tokens=256)"
     )]
     fn new(
