@@ -1,4 +1,4 @@
-//! Policies on a trace, under a KV cache that is too small for it.
+//! Policies on a trace (or `dist-1`), under a KV cache that is too small for it.
 //!
 //! `cargo run --release -p lightllm-simulator --example admission_traces -- TRACE KV_TOKENS RATE_SCALE MAX_TOKENS
 //! POLICY[:parameter=value[,..]]..`
@@ -21,7 +21,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("give TRACE KV_TOKENS RATE_SCALE MAX_TOKENS POLICY..".into());
     };
     let is_csv = Path::new(trace).extension().is_some_and(|extension| extension == "csv");
-    let kind = if is_csv { "azure" } else { "mooncake" };
+    let (source, arrivals) = match (trace.as_str(), is_csv) {
+        // The first workload of the Past-Future paper, all of it at once.
+        ("dist-1", _) => {
+            let lengths = |min: u32| json!({"kind": "uniform", "min": min, "max": 4096});
+            let source = json!({"kind": "synthetic", "prompt": lengths(32), "output": lengths(2048)});
+            (source, json!({"kind": "at_once"}))
+        }
+        (_, true) => (json!({"kind": "azure", "path": trace}), json!({"kind": "trace"})),
+        (_, false) => (json!({"kind": "mooncake", "path": trace}), json!({"kind": "trace"})),
+    };
+    let requests = if trace == "dist-1" { json!({"requests": 2000}) } else { json!({}) };
     println!(
         "| policy | seconds | output tok/s | TTFT mean, p99 (s) | ITL p99 (ms) | E2E mean (s) | evicted % | KV % | running |"
     );
@@ -30,8 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let policy = read(specification)?;
         let setup: Setup = serde_json::from_value(json!({
             "workload": {
-                "source": {"kind": kind, "path": trace},
-                "rate_scale": rate_scale.parse::<f64>()?,
+                "source": source,
+                "arrivals": arrivals,
+                "rate_scale": if trace == "dist-1" { None } else { Some(rate_scale.parse::<f64>()?) },
                 "max_tokens": max_tokens.parse::<u32>()?,
             },
             "cost": {
@@ -46,6 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 "pages": kv_tokens.parse::<u32>()? / 16, "queue_requests": 1_000_000,
                 "queue_tokens": 1_000_000_000_000_u64, "policy": policy,
             },
+            "limits": requests,
             "seed": 1,
         }))?;
         let report = run(&setup, &mut |_| ControlFlow::Continue(()))?;
