@@ -53,7 +53,7 @@ fn admission(criterion: &mut Criterion) {
             // Half full, so that one of 512 tokens is admitted; and one that fills it nearly up is looked at closely.
             let held: u64 = demands.iter().map(|demand| demand.held).sum();
             let room = Room { capacity: held * 2 + 64 * u64::from(LONGEST), shared: 0 };
-            let large = candidate(room.capacity / 1000 * 974 - held);
+            let large = candidate(room.capacity / 10_000 * 9_690 - held);
             group.bench_function(BenchmarkId::new("round", requests), |bencher| {
                 bencher.iter(|| {
                     policy.begin(black_box(room), black_box(&demands));
