@@ -114,7 +114,9 @@ def test_ready_sees_a_full_queue(service: RunningService) -> None:
 
 def test_pages_that_run_out_are_counted_and_come_back(tiny_model: Path, tmp_path: Path) -> None:
     flags = ("--served-model-name", "tiny", "--backend", "mock", "--mock-step-ms", "5")
-    with RunningService(serve_command(str(tiny_model), *flags, "--kv-cache-tokens", "512"), tmp_path) as service:
+    greedy = ("--admission-policy", "aggressive", "--admission-watermark", "1.0")  # others see it coming
+    command = serve_command(str(tiny_model), *flags, *greedy, "--kv-cache-tokens", "512")
+    with RunningService(command, tmp_path) as service:
         url = service.wait_ready()
         streams = [Stream(url, 400, f"stream {number}") for number in range(4)]  # each needs most of the pages
         service.wait_for(lambda: totals(url)["lightllm_batch_pause_size"] > 0)
