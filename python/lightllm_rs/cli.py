@@ -88,7 +88,19 @@ def _add_profile(parser: argparse.ArgumentParser) -> None:
 def _profile(parsed: argparse.Namespace) -> int:
     from lightllm_rs.profile.cli import run
 
-    return run(load(parsed), parsed.output, parsed.seconds_a_point)
+    return run(load(parsed), parsed.output, parsed.seconds_a_point, parsed.trace_shapes)
+
+
+def _add_trace(parser: argparse.ArgumentParser) -> None:
+    from lightllm_rs.profile.cli import add_show_flags
+
+    add_show_flags(parser)
+
+
+def _trace(parsed: argparse.Namespace) -> int:
+    from lightllm_rs.profile.cli import show
+
+    return show(parsed.traces, parsed.names)
 
 
 def _version(_parsed: argparse.Namespace) -> int:
@@ -100,7 +112,8 @@ COMMANDS = {
     "serve": Command("serve a model over HTTP", add_flags, _serve),
     "simulate": Command("run the scheduler on a trace under a virtual clock", _add_simulate, _simulate),
     "replay": Command("check that a journal's plans come out the same again", _add_replay, _replay),
-    "profile": Command("measure a backend's steps, for simulate --cost", _add_profile, _profile),
+    "profile": Command("measure a backend's steps, for simulate --cost or as traces", _add_profile, _profile),
+    "trace": Command("show how busy the device was in a trace", _add_trace, _trace),
     "version": Command("print the version", lambda _parser: None, _version),
 }
 

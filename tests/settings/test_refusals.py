@@ -49,6 +49,10 @@ from settings.test_sources import settings
         (["--journal-tokens"], "--journal-tokens has nothing to write into: give --journal FILE too"),
         (["--journal", "/no/journal"], "--journal: /no/journal cannot be made"),
         (["--journal", "/"], "--journal: / cannot be made"),
+        (["--trace-steps", "1:2"], "--trace-steps has nowhere to write to: give --trace-dir DIR too"),
+        (["--trace-steps", "5:5"], "--trace-steps must be FIRST:END with FIRST below END"),
+        (["--trace-dir", "/no"], "--trace-dir: there is no folder /no"),
+        (["--trace-dir", "/", "--backend", "mock"], "--backend mock has none"),
         (["--config", "/no.json"], "the config file /no.json cannot be read: No such file or directory"),
     ],
 )

@@ -140,6 +140,8 @@ def test_environment_sets_every_field() -> None:
                 "tokenizer",
                 "max_body_bytes",
                 "admission_parameters",
+                "trace_dir",
+                "trace_steps",
             )
             else None
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import sys
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightllm_rs.backend.base import ModelBackend
 from lightllm_rs.backend.errors import BackendError
@@ -14,6 +16,13 @@ from lightllm_rs.backend.rank import Rank
 from lightllm_rs.messages.sockets import Dealer
 from lightllm_rs.process.child import Child, StartError
 from lightllm_rs.process.start import ChildStart
+from lightllm_rs.settings.checks import step_range
+
+if TYPE_CHECKING:
+    from lightllm_rs.backend.trace import StepTrace
+
+SERVE_TRACE_STEPS = "200:400"
+"""Steps that `serve --trace-dir` records if nobody says which."""
 
 
 def options_of(start: ChildStart) -> BackendOptions:
@@ -59,6 +68,18 @@ def make_backend(child: Child) -> ModelBackend:
     return TorchBackend()
 
 
+def step_trace(start: ChildStart) -> StepTrace | None:
+    """What `--trace-dir` asks for; a rank that was started again writes a file of its own."""
+    settings = start.settings
+    if settings.trace_dir is None:
+        return None
+    from lightllm_rs.backend.trace import StepTrace
+
+    life = f".{start.epoch}" if start.epoch else ""
+    first, last = step_range(settings.trace_steps or SERVE_TRACE_STEPS)
+    return StepTrace(Path(settings.trace_dir) / f"rank-{start.rank}{life}.json", first, last, start.device)
+
+
 def run(child: Child) -> None:
     """Loads the model, greets the router and carries out its plans until it is told to stop."""
     start = child.start
@@ -72,10 +93,13 @@ def run(child: Child) -> None:
     gc.collect()
     gc.freeze()  # what is there now stays; a collection in a step shall not walk through it
     plans = Dealer(child.endpoint(f"plans-{start.epoch}"), f"rank-{start.rank}")
-    rank = Rank(backend, plans, control, start.rank, start.settings.tp, progress)
+    trace = step_trace(start)
+    rank = Rank(backend, plans, control, start.rank, start.settings.tp, progress, trace)
     with Pulse(start, progress):
         rank.hello()
         child.ready()
         rank.run()
+    if trace is not None:
+        trace.close()
     plans.close()
     backend.close()

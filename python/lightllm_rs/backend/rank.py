@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lightllm_rs.backend.base import LaunchedStep, ModelBackend
 from lightllm_rs.backend.errors import PlanError, StepError
@@ -16,6 +17,9 @@ from lightllm_rs.messages.frames import PROTOCOL, BadFrame, encode
 from lightllm_rs.messages.sockets import Dealer, Poller
 from lightllm_rs.messages.steps import PlanMessage, RankHello, RankStop, StepFailed, StepPlan, plan_decoder
 from lightllm_rs.process.child import decode as decode_control
+
+if TYPE_CHECKING:
+    from lightllm_rs.backend.trace import StepTrace  # imports torch
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +51,21 @@ class Rank:
         control: socket to the supervisor.
         rank, world: of the tensor-parallel group; rank 0 answers.
         progress: what the telemetry thread tells.
+        trace: records some of the steps.
     """
 
     def __init__(
-        self, backend: ModelBackend, plans: Dealer, control: Dealer, rank: int, world: int, progress: Progress
+        self,
+        backend: ModelBackend,
+        plans: Dealer,
+        control: Dealer,
+        rank: int,
+        world: int,
+        progress: Progress,
+        trace: StepTrace | None = None,
     ) -> None:
         self._backend, self._plans, self._control = backend, plans, control
-        self._rank, self._world, self._progress = rank, world, progress
+        self._rank, self._world, self._progress, self._trace = rank, world, progress, trace
         self._launched: deque[Launched] = deque()
         self._next_step: int | None = None  # the first plan says where the router begins to count
         self._free_at = 0.0
@@ -111,6 +123,8 @@ class Rank:
         if self._next_step not in (None, message.step):
             raise PlanError(f"step {message.step} came where step {self._next_step} was due")
         self._next_step = message.step + 1
+        if self._trace is not None:
+            self._trace.before_launch()
         began = time.perf_counter()
         plan = read_plan(message, self._backend.capacity)
         try:

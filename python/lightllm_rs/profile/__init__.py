@@ -1,1 +1,1 @@
-"""`lightllm-rs profile`: seconds of the steps of a real backend, written down as the simulator's cost model."""
+"""`lightllm-rs profile` and `trace`: seconds of the steps of a real backend, and where they go."""

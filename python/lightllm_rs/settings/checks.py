@@ -9,6 +9,7 @@ from pathlib import Path
 from lightllm_rs.settings.errors import SettingsError
 from lightllm_rs.settings.serve import ServeSettings
 
+_STEPS = re.compile(r"(\d{1,9}):(\d{1,9})")
 _PARAMETER = re.compile(r"[a-z_]+=-?[0-9]+(\.[0-9]+)?")
 
 POLICY_PARAMETERS = {
@@ -55,6 +56,15 @@ def check(settings: ServeSettings) -> None:
             raise SettingsError(
                 f"--journal: {settings.journal} cannot be made: it must be a file in an existing folder"
             )
+    if settings.trace_steps is not None:
+        step_range(settings.trace_steps)
+        if settings.trace_dir is None:
+            raise SettingsError("--trace-steps has nowhere to write to: give --trace-dir DIR too")
+    if settings.trace_dir is not None:
+        if not Path(settings.trace_dir).is_dir():
+            raise SettingsError(f"--trace-dir: there is no folder {settings.trace_dir}: make it")
+        if settings.backend == "mock":
+            raise SettingsError("--trace-dir records torch's work, and --backend mock has none: leave one of them out")
     for field, (policy, _) in POLICY_PARAMETERS.items():
         if getattr(settings, field) is not None and settings.admission_policy != policy:
             raise SettingsError(
@@ -69,6 +79,14 @@ def check(settings: ServeSettings) -> None:
     for origin in settings.allowed_origins:
         if origin != "*" and "://" not in origin:
             raise SettingsError(f"--allowed-origins: {origin!r} is no origin: write it as https://example.org, or *")
+
+
+def step_range(text: str) -> tuple[int, int]:
+    """First step and the one after the last of `--trace-steps`. Raises SettingsError."""
+    match = _STEPS.fullmatch(text)
+    if match is None or int(match[1]) >= int(match[2]):
+        raise SettingsError(f"--trace-steps must be FIRST:END with FIRST below END, as 200:400, and is {text!r}")
+    return int(match[1]), int(match[2])
 
 
 def warnings(settings: ServeSettings) -> list[str]:

@@ -210,4 +210,18 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     stall_seconds: Annotated[
         float, _meta("seconds of work without progress after which /health says so", low=1, high=86_400)
     ] = 60.0
+    trace_dir: Annotated[
+        str | None,
+        _meta(
+            "folder for a Chrome trace of some steps of each rank, rank-0.json and so on; "
+            "lightllm-rs trace says what is in it"
+        ),
+    ] = None
+    trace_steps: Annotated[
+        str | None,
+        _meta(
+            "with trace-dir: which steps, as FIRST:END, counted from 0 (without it 200:400); a rank stands still while "
+            "it writes them. For lightllm-rs profile: which steps of each kind (2:12)"
+        ),
+    ] = None
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _meta("how much to log")] = "info"
