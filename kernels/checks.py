@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .fp8 import FP8
+
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -40,3 +42,11 @@ def check_caches(q: Tensor, k_cache: Tensor, v_cache: Tensor) -> None:
     require(k_cache.shape[3] == q.shape[2], f"head_dim is {q.shape[2]} in q, {k_cache.shape[3]} in the caches")
     require(q.shape[1] % k_cache.shape[2] == 0, f"{q.shape[1]} heads cannot share {k_cache.shape[2]} kv heads")
     require(q.shape[2] <= 256, f"head_dim {q.shape[2]} is more than 256")
+
+
+def check_stored(like: Tensor, **caches: Tensor) -> None:
+    """Caches of keys and values: all contiguous, on one device, of the dtype of `like` or e4m3."""
+    for name, cache in caches.items():
+        require(cache.dtype in (like.dtype, FP8), f"{name} is {cache.dtype}, not {like.dtype} or {FP8}")
+        require(cache.device == like.device, f"{name} is on {cache.device}, not {like.device}")
+        require(cache.is_contiguous(), f"{name} must be contiguous")

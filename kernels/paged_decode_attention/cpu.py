@@ -89,8 +89,8 @@ def attend(q: Tensor, k_cache: Tensor, v_cache: Tensor, gather: Gather, scale: f
     """Attention of the rows of one gather."""
     rows, heads, head_dim = q.shape
     kv_heads = k_cache.shape[2]
-    keys = k_cache.index_select(0, gather.pages)
-    values = v_cache.index_select(0, gather.pages)
+    keys = k_cache.index_select(0, gather.pages).to(q.dtype)
+    values = v_cache.index_select(0, gather.pages).to(q.dtype)
     if gather.stale is not None:
         # Past a row's length a page may hold NaN, which no mask takes away.
         keys.view(-1, kv_heads * head_dim).index_fill_(0, gather.stale, 0.0)

@@ -30,8 +30,10 @@ def paged_prefill_attention_cpu(
             continue
         pages = page_table[row, : -(-length // page_size)]
         # [kv_heads, group, tokens, head_dim]: kv heads as the batch, so that a group shares its keys without a copy.
-        keys = k_cache.index_select(0, pages).view(1, -1, kv_heads, head_dim)[:, :length].permute(2, 0, 1, 3)
-        values = v_cache.index_select(0, pages).view(1, -1, kv_heads, head_dim)[:, :length].permute(2, 0, 1, 3)
+        keys = k_cache.index_select(0, pages).to(q.dtype)
+        values = v_cache.index_select(0, pages).to(q.dtype)
+        keys = keys.view(1, -1, kv_heads, head_dim)[:, :length].permute(2, 0, 1, 3)
+        values = values.view(1, -1, kv_heads, head_dim)[:, :length].permute(2, 0, 1, 3)
         shared = (kv_heads, group, length, head_dim)
         query = q[first:last].view(new, kv_heads, group, head_dim).permute(1, 2, 0, 3)
         mask = None

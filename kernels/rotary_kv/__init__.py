@@ -23,7 +23,8 @@ def rotary_kv(
 
     qkv: [T, (heads + 2 * kv_heads) * head_dim], queries, keys, values.
     rope: float32 [T, 2, head_dim], the cosines and the sines, those of the first half negated (see layers/rotary.py).
-    k_cache, v_cache: [pages, page_size, kv_heads, head_dim].
+    k_cache, v_cache: [pages, page_size, kv_heads, head_dim], in qkv's dtype or e4m3, where what is larger than 448
+        becomes 448.
     slots: int64 [T], page * page_size + offset; a row with a negative slot is written nowhere.
     q_norm, k_norm: [head_dim], weights of an RMS norm over each head before the rotation (Qwen3), or both None.
     """

@@ -14,9 +14,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..checks import check_floats, check_integers, require
+from ..checks import check_floats, check_integers, check_stored, require
+from ..fp8 import FP8, LARGEST
 
 BLOCK_H = 8
+
+
+@triton.jit
+def stored(x, LARGEST: tl.constexpr):
+    """x without what the cache's dtype cannot hold; NaN stays."""
+    if LARGEST:
+        x = tl.clamp(x, -LARGEST, LARGEST, propagate_nan=tl.PropagateNan.ALL)
+    return x
 
 
 # The slots are a slice of a step's array and begin anywhere: one compilation must serve every alignment.
@@ -35,6 +44,7 @@ def rotary_kv_kernel(
     KV_HEADS: tl.constexpr,
     HEAD_DIM: tl.constexpr,
     NORM: tl.constexpr,
+    LARGEST: tl.constexpr,  # of the caches' dtype where it must not be exceeded, 0 where it cannot be
     BLOCK_H: tl.constexpr,
     BLOCK_HALF: tl.constexpr,
 ):
@@ -58,8 +68,8 @@ def rotary_kv_kernel(
     v_head = head - HEADS - KV_HEADS
     v_at = cache + v_head[:, None] * HEAD_DIM + column[None, :]
     v_mask = (is_v & written)[:, None] & in_half[None, :]
-    tl.store(v_ptr + v_at, a.to(v_ptr.dtype.element_ty), mask=v_mask)
-    tl.store(v_ptr + v_at + HALF, b.to(v_ptr.dtype.element_ty), mask=v_mask)
+    tl.store(v_ptr + v_at, stored(a, LARGEST).to(v_ptr.dtype.element_ty), mask=v_mask)
+    tl.store(v_ptr + v_at + HALF, stored(b, LARGEST).to(v_ptr.dtype.element_ty), mask=v_mask)
 
     if NORM:
         scale = tl.rsqrt((tl.sum(a * a, axis=1) + tl.sum(b * b, axis=1)) / HEAD_DIM + eps)[:, None]
@@ -84,8 +94,8 @@ def rotary_kv_kernel(
 
     k_at = cache + (head - HEADS)[:, None] * HEAD_DIM + column[None, :]
     k_mask = (is_k & written)[:, None] & in_half[None, :]
-    tl.store(k_ptr + k_at, first.to(k_ptr.dtype.element_ty), mask=k_mask)
-    tl.store(k_ptr + k_at + HALF, second.to(k_ptr.dtype.element_ty), mask=k_mask)
+    tl.store(k_ptr + k_at, stored(first, LARGEST).to(k_ptr.dtype.element_ty), mask=k_mask)
+    tl.store(k_ptr + k_at + HALF, stored(second, LARGEST).to(k_ptr.dtype.element_ty), mask=k_mask)
 
 
 def rotary_kv_triton(
@@ -109,7 +119,9 @@ def rotary_kv_triton(
     )
     require(rope.is_contiguous() and slots.shape == (tokens,), "rope must be contiguous, slots [T]")
     require((q_norm is None) == (k_norm is None), "both norms or neither")
-    check_floats(qkv=qkv, k_cache=k_cache, v_cache=v_cache)
+    check_floats(qkv=qkv)
+    check_stored(qkv, k_cache=k_cache, v_cache=v_cache)
+    require(k_cache.dtype == v_cache.dtype, "the caches must have one dtype")
     check_integers(torch.int64, qkv.device, slots=slots)
     if q_norm is not None and k_norm is not None:
         require(q_norm.shape == k_norm.shape == (head_dim,), "norm weights must be [head_dim]")
@@ -130,6 +142,7 @@ def rotary_kv_triton(
             KV_HEADS=kv_heads,
             HEAD_DIM=head_dim,
             NORM=q_norm is not None,
+            LARGEST=LARGEST if k_cache.dtype == FP8 else 0.0,
             BLOCK_H=BLOCK_H,
             BLOCK_HALF=triton.next_power_of_2(head_dim // 2),
             num_warps=4,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..fp8 import FP8, to_fp8
+
 
 def rotary_kv_reference(
     qkv: Tensor,
@@ -30,6 +32,10 @@ def rotary_kv_reference(
     kept = slots >= 0
     if not bool(kept.all()):
         keys, values, slots = keys[kept], values[kept], slots[kept]
+    if k_cache.dtype == FP8:
+        # As bytes: not every operation knows 8-bit floats.
+        keys, values = to_fp8(keys).view(torch.uint8), to_fp8(values).view(torch.uint8)
+        k_cache, v_cache = k_cache.view(torch.uint8), v_cache.view(torch.uint8)
     k_cache.view(-1, kv_heads, head_dim).index_copy_(0, slots, keys)
     v_cache.view(-1, kv_heads, head_dim).index_copy_(0, slots, values)
     return rotated[:, :heads]

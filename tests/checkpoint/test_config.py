@@ -46,7 +46,7 @@ UNSUPPORTED: list[tuple[str, dict[str, Any], str]] = [
     ("llama", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "RoPE type 'yarn'"),
     ("llama", {"rope_scaling": {"type": "linear", "factor": 4.0}}, "RoPE type 'linear'"),
     ("llama", {"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
-    ("llama", {"quantization_config": {"quant_method": "awq"}}, "quantization_config"),
+    ("llama", {"quantization_config": {"quant_method": "awq"}}, "quant_method .awq. is not supported"),
     ("llama", {"hidden_act": "gelu"}, "hidden_act 'gelu'"),
     ("llama", {"head_dim": 15}, "head_dim 15"),
     ("llama", {"head_dim": 512}, "head_dim 512"),

@@ -12,10 +12,13 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from lightllm_rs.kernels.fp8 import FP8
 from lightllm_rs.kernels.paged_decode_attention.kernel import paged_decode_attention_triton
 from lightllm_rs.kernels.paged_decode_attention.reference import paged_decode_attention_reference
 from lightllm_rs.kernels.paged_prefill_attention.kernel import paged_prefill_attention_triton
 from lightllm_rs.kernels.paged_prefill_attention.reference import paged_prefill_attention_reference
+from lightllm_rs.kernels.quantize_fp8.kernel import quantize_fp8_triton
+from lightllm_rs.kernels.quantize_fp8.reference import quantize_fp8_reference
 from lightllm_rs.kernels.rms_norm.kernel import rms_norm_triton
 from lightllm_rs.kernels.rms_norm.reference import rms_norm_reference
 from lightllm_rs.kernels.rotary_kv.kernel import rotary_kv_triton
@@ -83,9 +86,19 @@ def silu_mul_case(device: str, dtype: torch.dtype, rows: int, inner: int) -> Non
 
 
 def rotary_kv_case(
-    device: str, dtype: torch.dtype, tokens: int, heads: int, kv_heads: int, head_dim: int, page_size: int, norm: bool
+    device: str,
+    dtype: torch.dtype,
+    tokens: int,
+    heads: int,
+    kv_heads: int,
+    head_dim: int,
+    page_size: int,
+    norm: bool,
+    stored: torch.dtype | None = None,
+    spread: float = 1.0,
 ) -> None:
-    qkv = randn(tokens, (heads + 2 * kv_heads) * head_dim, dtype=dtype, device=device)
+    """stored: the caches' dtype, where it is not `dtype`. spread: standard deviation of what is stored."""
+    qkv = randn(tokens, (heads + 2 * kv_heads) * head_dim, dtype=dtype, device=device) * spread
     angles = torch.rand(tokens, head_dim // 2) * 6
     cos, sin = angles.cos(), angles.sin()
     rope = torch.stack((torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)), 1).to(device)
@@ -95,15 +108,19 @@ def rotary_kv_case(
     slots = slots.to(device)
     norms = [randn(head_dim, dtype=dtype, device=device) if norm else None for _ in range(2)]
     found, wanted = (
-        [torch.full((pages, page_size, kv_heads, head_dim), -7.0, dtype=dtype, device=device) for _ in range(2)]
+        [torch.full((pages, page_size, kv_heads, head_dim), -7.0, dtype=stored or dtype, device=device) for _ in "kv"]
         for _ in range(2)
     )
     actual = rotary_kv_triton(qkv, rope, *found, slots, *norms, 1e-6)
     expected = rotary_kv_reference(qkv, rope, *wanted, slots, *norms, 1e-6)
     assert_close(actual, expected, dtype)
     for cache, reference in zip(found, wanted, strict=True):
-        assert_close(cache, reference, dtype)
-        assert bool((cache == -7.0).any()), "negative slots are written nowhere"
+        if stored is None:
+            assert_close(cache, reference, dtype)
+        else:  # the reference rounds twice, to dtype and to e4m3, whose neighbours are 1/8 apart at most
+            torch.testing.assert_close(cache.float(), reference.float(), rtol=0.126, atol=2**-9)
+            assert (cache.float() != reference.float()).float().mean().item() < 0.05
+        assert bool((cache.float() == -7.0).any()), "negative slots are written nowhere"
 
 
 def decode_case(
@@ -144,6 +161,30 @@ def prefill_case(
     assert_close(out, paged_prefill_attention_reference(*shared), dtype)
 
 
+def quantize_fp8_case(device: str, dtype: torch.dtype, rows: int, size: int, group: int | None) -> None:
+    x = randn(rows, size, dtype=dtype, device=device) * torch.logspace(-3, 3, rows, device=device)[:, None].to(dtype)
+    x[rows // 2] = 0.0
+    x[0, -1] = float("nan")
+    if device != "cpu":  # numpy, and so the interpreter, warns of inf / inf
+        x[-1, 0] = float("inf")
+    values, scales = quantize_fp8_triton(x, group)
+    wanted, wanted_scales = quantize_fp8_reference(x, group)
+    torch.testing.assert_close(scales, wanted_scales, rtol=1e-6, atol=0.0, equal_nan=True)
+    good = wanted_scales.view(rows, -1).isfinite().repeat_interleave(group or size, dim=1)
+    assert not bool(good[0, -1]), "a NaN must not get lost"
+    values, wanted = values[good], wanted[good]
+    # A quotient whose last bit differs may fall to the other side between two neighbours, which are 1/8 apart at most.
+    torch.testing.assert_close(values.float(), wanted.float(), rtol=0.126, atol=2**-9)
+    assert (values.float() != wanted.float()).sum().item() <= 0.01 * size * rows
+
+
+def rotary_fp8_case(
+    device: str, dtype: torch.dtype, tokens: int, heads: int, kv_heads: int, head_dim: int, page_size: int, norm: bool
+) -> None:
+    """Into caches of e4m3, with values that it does not hold."""
+    rotary_kv_case(device, dtype, tokens, heads, kv_heads, head_dim, page_size, norm, FP8, 200.0)
+
+
 Case = tuple[Callable[..., None], tuple[object, ...]]
 
 # Small enough for the interpreter: odd sizes, sizes of one, page sizes that no block divides, every GQA ratio in use.
@@ -163,6 +204,10 @@ SMALL: list[Case] = [
     (prefill_case, ([(5, 5), (1, 1), (3, 40)], 4, 2, 16, 16)),
     (prefill_case, ([(33, 70), (40, 40)], 3, 1, 80, 7)),
     (prefill_case, ([(1, 9), (2, 2)], 3, 3, 8, 1)),
+    (quantize_fp8_case, (5, 70, None)),
+    (quantize_fp8_case, (3, 96, 32)),
+    (quantize_fp8_case, (1, 2, None)),
+    (rotary_fp8_case, (7, 4, 2, 16, 3, False)),
 ]
 
 # A GPU host runs these too, in every dtype.
@@ -172,6 +217,11 @@ LARGE: list[Case] = [
     (silu_mul_case, (513, 14336)),
     *[(rotary_kv_case, (123, 32, 8, head_dim, 16, False)) for head_dim in (64, 80, 96, 128, 256)],
     (rotary_kv_case, (123, 16, 8, 128, 64, True)),
+    (rotary_fp8_case, (123, 32, 8, 128, 16, False)),
+    (rotary_fp8_case, (123, 16, 8, 128, 64, True)),
+    (quantize_fp8_case, (300, 4096, None)),
+    (quantize_fp8_case, (65, 14336, None)),
+    (quantize_fp8_case, (65, 14336, 128)),
     *[
         (decode_case, ([1, 4000, 77, 0, 1025, 2048], 32, 8, head_dim, page_size, None))
         for head_dim, page_size in ((64, 1), (80, 16), (96, 32), (128, 16), (128, 64), (256, 256))

@@ -13,8 +13,11 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from lightllm_rs.kernels.fp8 import LARGEST
 from lightllm_rs.kernels.paged_decode_attention import kernel as decode
 from lightllm_rs.kernels.paged_prefill_attention import kernel as prefill
+from lightllm_rs.kernels.quantize_fp8 import kernel as quantize
+from lightllm_rs.kernels.quantize_fp8.reference import SMALLEST_SCALE
 from lightllm_rs.kernels.rms_norm import kernel as rms_norm
 from lightllm_rs.kernels.rotary_kv import kernel as rotary
 from lightllm_rs.kernels.silu_mul import kernel as silu_mul
@@ -75,7 +78,25 @@ def test_the_rest(capability: int, limit: int) -> None:
     names = ("qkv_ptr", "q_ptr", "k_ptr", "v_ptr", "q_norm_ptr", "k_norm_ptr")
     types = {**dict.fromkeys(names, "*bf16"), "rope_ptr": "*fp32", "slots_ptr": "*i64", "eps": "fp32"}
     constants = {"HEADS": 32, "KV_HEADS": 8, "HEAD_DIM": 128, "NORM": True, "BLOCK_H": 8, "BLOCK_HALF": 64}
+    constants["LARGEST"] = 0.0
     assert shared_memory(rotary.rotary_kv_kernel, capability, types, constants, num_warps=4) <= limit
     types = {**dict.fromkeys(("part_ptr", "max_ptr", "sum_ptr"), "*fp32"), "out_ptr": "*bf16"}
     constants = {"HEAD_DIM": 128, "SPLITS": 64, "BLOCK_S": 64, "BLOCK_D": 128}
     assert shared_memory(decode.combine_kernel, capability, types, constants, num_warps=2) <= limit
+
+
+@pytest.mark.parametrize(("capability", "limit"), TARGETS[1:])  # the A100 has no 8-bit floats
+def test_fp8(capability: int, limit: int) -> None:
+    names = ("qkv_ptr", "q_ptr", "q_norm_ptr", "k_norm_ptr")
+    types = {**dict.fromkeys(names, "*bf16"), "rope_ptr": "*fp32", "slots_ptr": "*i64", "eps": "fp32"}
+    types.update(k_ptr="*fp8e4nv", v_ptr="*fp8e4nv")
+    constants: dict[str, Any] = {"HEADS": 32, "KV_HEADS": 8, "HEAD_DIM": 128, "NORM": True, "BLOCK_H": 8}
+    constants.update(BLOCK_HALF=64, LARGEST=LARGEST)
+    assert shared_memory(rotary.rotary_kv_kernel, capability, types, constants, num_warps=4) <= limit
+    types = {"x_ptr": "*bf16", "y_ptr": "*fp8e4nv", "scale_ptr": "*fp32", "groups": "i32"}
+    constants = {"LARGEST": LARGEST, "SMALLEST_SCALE": SMALLEST_SCALE}
+    for shape in (
+        {"GROUP": 14336, "BLOCK_GROUPS": 1, "BLOCK": 16384},
+        {"GROUP": 128, "BLOCK_GROUPS": 32, "BLOCK": 128},
+    ):
+        assert shared_memory(quantize.quantize_fp8_kernel, capability, types, {**constants, **shape}) <= limit

@@ -26,7 +26,7 @@ from settings.test_sources import settings
         (["--dtype", "int8"], "--dtype must be one of auto, float32, bfloat16, float16, and is 'int8'"),
         (["--tp", "0"], "--tp must be at least 1, and is 0"),
         (["--api-key", ""], "--api-key is empty: give a value or leave it out"),
-        (["--quantization", "fp8"], "unrecognized arguments: --quantization"),
+        (["--speculative-model", "fp8"], "unrecognized arguments: --speculative-model"),
         (["--por", "80"], "unrecognized arguments: --por"),
         (["a", "--model", "b"], "the model is given twice"),
         (["--port"], "argument --port: expected one argument"),

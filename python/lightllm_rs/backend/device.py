@@ -10,7 +10,11 @@ import torch
 from lightllm_rs.backend.errors import BackendError
 from lightllm_rs.backend.host import usable_cores
 from lightllm_rs.backend.options import BackendOptions
+from lightllm_rs.kernels.fp8 import FP8
 from lightllm_rs.kernels.toolchain import missing_toolchain
+
+FP8_CAPABILITY = (8, 9)
+"""The first GPUs whose tensor cores take 8-bit floats."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -20,6 +24,11 @@ def choose_dtype(options: BackendOptions) -> torch.dtype:
     if options.dtype == "auto":
         return torch.bfloat16 if options.device == "cuda" else torch.float32
     return DTYPES[options.dtype]
+
+
+def choose_kv_dtype(options: BackendOptions) -> torch.dtype:
+    """`--kv-cache-dtype`; auto is the dtype of the arithmetic."""
+    return FP8 if options.kv_cache_dtype == "fp8" else choose_dtype(options)
 
 
 def open_device(options: BackendOptions) -> torch.device:
@@ -40,6 +49,9 @@ def open_device(options: BackendOptions) -> torch.device:
     keep_triton_cache_private()
     device = torch.device("cuda", options.rank)
     torch.cuda.set_device(device)
+    for flag, value in (("--quantization", options.quantization), ("--kv-cache-dtype", options.kv_cache_dtype)):
+        if value == "fp8" and torch.cuda.get_device_capability(device) < FP8_CAPABILITY:
+            raise BackendError(f"{flag} fp8 needs a GPU that computes in FP8 (Ada, Hopper or newer): leave it out")
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     return device
 

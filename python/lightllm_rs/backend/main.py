@@ -32,6 +32,8 @@ def options_of(start: ChildStart) -> BackendOptions:
         model_path=start.model_path,
         load_format=settings.load_format,
         dtype=settings.dtype,
+        quantization=settings.quantization,
+        kv_cache_dtype=settings.kv_cache_dtype,
         device=start.device,
         rank=start.rank,
         world=settings.tp,

@@ -15,6 +15,8 @@ class BackendOptions:
         model_path: a Hugging Face folder or a GGUF file on this machine.
         load_format: "auto", "safetensors", "gguf" or "dummy".
         dtype: "auto", "float32", "bfloat16" or "float16".
+        quantization: "auto" (weights as they are in the checkpoint) or "fp8".
+        kv_cache_dtype: "auto" (as `dtype`) or "fp8".
         device: "cpu" or "cuda".
         rank, world: of the tensor-parallel group.
         run_dir, epoch: where and under which number the ranks of a group find each other.
@@ -32,6 +34,8 @@ class BackendOptions:
     model_path: str
     load_format: str = "auto"
     dtype: str = "auto"
+    quantization: str = "auto"
+    kv_cache_dtype: str = "auto"
     device: str = "cpu"
     rank: int = 0
     world: int = 1

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lightllm_rs.backend.base import LaunchedStep, ModelBackend, PhaseReporter
-from lightllm_rs.backend.device import choose_dtype, open_device
+from lightllm_rs.backend.device import choose_dtype, choose_kv_dtype, open_device
 from lightllm_rs.backend.device_state import DeviceState
 from lightllm_rs.backend.distributed import close_group, open_group
 from lightllm_rs.backend.errors import BackendError, StepError
@@ -30,7 +30,7 @@ from lightllm_rs.backend.step_rows import StepRows, step_rows
 from lightllm_rs.backend.torch_step import TorchStep
 from lightllm_rs.backend.transfer import Packed
 from lightllm_rs.backend.worst_step import estimated_working, graphs_working, worst_capacity, worst_plan
-from lightllm_rs.checkpoint import CheckpointError
+from lightllm_rs.checkpoint import CheckpointError, ModelConfig
 from lightllm_rs.layers.kv_cache import KvCache
 from lightllm_rs.layers.parallel import TensorParallel
 from lightllm_rs.models import CausalLM, load_model
@@ -49,6 +49,7 @@ class TorchBackend(ModelBackend):
 
     device: torch.device
     dtype: torch.dtype
+    kv_dtype: torch.dtype
     tp: TensorParallel
     model: CausalLM
     kv: KvCache
@@ -57,11 +58,12 @@ class TorchBackend(ModelBackend):
 
     def init_model(self, options: BackendOptions, phase: PhaseReporter) -> Capacity:
         clock = _Clock(phase)
-        self.device, self.dtype = open_device(options), choose_dtype(options)
+        self.device = open_device(options)
+        self.dtype, self.kv_dtype = choose_dtype(options), choose_kv_dtype(options)
         self.tp = open_group(options, self.device)
         clock.done("device", f"{self.device}, {torch.get_num_threads()} threads" if options.device == "cpu" else "")
         self.load(options)
-        clock.done("weights", f"{self.model.config.architecture} in {str(self.dtype).removeprefix('torch.')}")
+        clock.done("weights", weights_name(self.model.config, self.dtype))
         slots = options.slots or (CUDA_SLOTS if options.device == "cuda" else CPU_SLOTS)
         config = self.model.config
         draft = Capacity(
@@ -75,7 +77,7 @@ class TorchBackend(ModelBackend):
         if options.device == "cuda":
             clock.done("kernels", "a step of the largest size")
         layers, heads, head_dim = self.model.kv_shape()
-        page_bytes = KvCache.page_bytes(layers, draft.page_size, heads, head_dim, self.dtype)
+        page_bytes = KvCache.page_bytes(layers, draft.page_size, heads, head_dim, self.kv_dtype)
         pages, detail = cache_pages(options, room, page_bytes, draft.page_size, draft.context)
         try:
             self.open(replace(draft, pages=pages))
@@ -95,7 +97,13 @@ class TorchBackend(ModelBackend):
         try:
             context = checkpoint.config().context(options.context or None)  # refused before minutes of loading
             self.model = load_model(
-                checkpoint, dtype=self.dtype, device=self.device, tp=self.tp, seed=options.seed, context=context
+                checkpoint,
+                dtype=self.dtype,
+                device=self.device,
+                tp=self.tp,
+                seed=options.seed,
+                context=context,
+                quantize=options.quantization == "fp8",
             )
         except CheckpointError as error:
             raise BackendError(str(error)) from None
@@ -112,7 +120,7 @@ class TorchBackend(ModelBackend):
         self.slots = SlotTable(capacity)
         # The page after the last belongs to padding rows.
         layers, heads, head_dim = self.model.kv_shape()
-        self.kv = KvCache(layers, capacity.pages + 1, capacity.page_size, heads, head_dim, self.dtype, self.device)
+        self.kv = KvCache(layers, capacity.pages + 1, capacity.page_size, heads, head_dim, self.kv_dtype, self.device)
         self.state = DeviceState(capacity, self.device)
 
     def capture(self) -> int:
@@ -200,6 +208,12 @@ class TorchBackend(ModelBackend):
 
     def close(self) -> None:
         close_group(self.tp)
+
+
+def weights_name(config: ModelConfig, dtype: torch.dtype) -> str:
+    """What was loaded, for the log."""
+    rounded = "" if config.quantization is None else ", matrices in FP8"
+    return f"{config.architecture} in {str(dtype).removeprefix('torch.')}{rounded}"
 
 
 class _Clock:

@@ -7,6 +7,7 @@ from .config import Llama3Scaling, ModelConfig
 from .errors import CheckpointError, UnsupportedModel
 from .gguf_file import GgufFile
 from .locate import locate
+from .quantization import Quantization
 
 __all__ = [
     "Checkpoint",
@@ -15,6 +16,7 @@ __all__ = [
     "Llama3Scaling",
     "LoadFormat",
     "ModelConfig",
+    "Quantization",
     "UnsupportedModel",
     "locate",
 ]

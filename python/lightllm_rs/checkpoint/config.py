@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .errors import CheckpointError, UnsupportedModel
+from .quantization import Quantization
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ModelConfig:
     end_ids: tokens that end a text, the union of what config, generation config and tokenizer name.
     sliding_window: attention reaches back this many tokens, None where it reaches back to the start.
     dtype: the dtype in which the weights were published, None where the file does not say.
+    quantization: of the weights; None: they are as wide as the arithmetic, or dequantised when read (GGUF).
     """
 
     architecture: str
@@ -53,6 +55,7 @@ class ModelConfig:
     end_ids: tuple[int, ...] = ()
     sliding_window: int | None = None
     dtype: str | None = None
+    quantization: Quantization | None = None
 
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads:

@@ -10,6 +10,7 @@ from .config import Llama3Scaling, ModelConfig, merge_ids
 from .errors import CheckpointError, UnsupportedModel
 from .families import Family, family_of
 from .fields import Fields
+from .quantization import quantization_of
 
 # A config or an index larger than this is not one.
 MAX_JSON_BYTES = 256 << 20
@@ -45,8 +46,6 @@ def parse_config(values: dict[str, Any], source: str, extra_end_ids: tuple[int, 
     if not isinstance(architectures, list) or len(architectures) != 1 or not isinstance(architectures[0], str):
         raise fields.error("architectures", f"must be a list of one name, not {architectures!r:.80}")
     family = family_of(architectures[0])
-    if fields.has("quantization_config"):
-        raise UnsupportedModel(f"{source}: quantization_config is not supported: use the unquantised weights or a GGUF")
     if (activation := fields.string("hidden_act", "silu")) not in ("silu", "swish"):
         raise UnsupportedModel(f"{source}: hidden_act {activation!r:.40} is not supported: only silu is")
     hidden = fields.integer("hidden_size")
@@ -78,6 +77,7 @@ def parse_config(values: dict[str, Any], source: str, extra_end_ids: tuple[int, 
         end_ids=merge_ids(fields.token_ids("eos_token_id"), extra_end_ids),
         sliding_window=sliding_window(fields, family),
         dtype=fields.string("dtype", fields.string("torch_dtype", "")) or None,
+        quantization=quantization_of(fields),
     )
 
 

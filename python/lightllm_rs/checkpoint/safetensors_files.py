@@ -44,14 +44,14 @@ def safetensors_tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
     import torch
     from safetensors import SafetensorError, safe_open
 
-    floats = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+    floats = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn)
     for file in weight_files(folder):
         try:
             with safe_open(file, framework="pt", device="cpu") as reader:
                 for name in reader.keys():  # noqa: SIM118 (a reader is no mapping)
                     tensor = reader.get_tensor(name)
                     if tensor.dtype not in floats:
-                        raise UnsupportedModel(f"{file}: {name} is {tensor.dtype}: quantised weights are not supported")
+                        raise UnsupportedModel(f"{file}: {name} is {tensor.dtype}: such weights are not supported")
                     yield name, tensor
         except (SafetensorError, OSError) as error:
             raise CheckpointError(

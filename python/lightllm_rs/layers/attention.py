@@ -41,11 +41,20 @@ class Attention(Layer):
             ],
             config.hidden,
             config.qkv_bias,
+            config.quantization,
             dtype,
             device,
         )
         self.out = RowLinear(
-            f"{name}.o_proj", config.hidden, config.heads * head_dim, heads, config.o_bias, tp, dtype, device
+            f"{name}.o_proj",
+            config.hidden,
+            config.heads * head_dim,
+            heads,
+            config.o_bias,
+            tp,
+            config.quantization,
+            dtype,
+            device,
         )
         self.q_norm = torch.empty(head_dim, dtype=dtype, device=device) if config.qk_norm else None
         self.k_norm = torch.empty(head_dim, dtype=dtype, device=device) if config.qk_norm else None

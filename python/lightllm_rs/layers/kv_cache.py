@@ -10,7 +10,10 @@ from torch import Tensor
 
 
 class KvCache:
-    """k[layer], v[layer]: [pages, page_size, heads, head_dim]. Pages hold zeros until they are written."""
+    """k[layer], v[layer]: [pages, page_size, heads, head_dim]. Pages hold zeros until they are written.
+
+    dtype: the activations', or e4m3 (keys and values rounded to it as they are, with no scale).
+    """
 
     def __init__(
         self,
@@ -35,8 +38,10 @@ class KvCache:
 
     def copy_pages(self, source: Tensor, target: Tensor) -> None:
         """Copy pages in every layer; `source` and `target` are int64 [n], and no page is in both."""
-        self.k[:, target] = self.k[:, source]
-        self.v[:, target] = self.v[:, source]
+        for cache in (self.k, self.v):
+            # Bytes where elements are bytes: not every operation knows 8-bit floats.
+            plain = cache.view(torch.uint8) if cache.dtype.itemsize == 1 else cache
+            plain[:, target] = plain[:, source]
 
     @staticmethod
     def page_bytes(layers: int, page_size: int, heads: int, head_dim: int, dtype: torch.dtype) -> int:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..checkpoint import Quantization, UnsupportedModel
+from .fp8_matrix import Fp8Matrix
 from .matrix import Matrix
 from .parallel import TensorParallel
 from .weights import Layer, Weight, part_of
@@ -30,19 +32,25 @@ class ColumnLinear(Layer):
     """y = x [W_1; W_2; ...]^T + b, each rank computing its outputs of each part: [T, inputs] -> [T, sum of parts]."""
 
     def __init__(
-        self, parts: Sequence[Columns], inputs: int, bias: bool, dtype: torch.dtype, device: torch.device
+        self,
+        parts: Sequence[Columns],
+        inputs: int,
+        bias: bool,
+        quantization: Quantization | None,
+        dtype: torch.dtype,
+        device: torch.device,
     ) -> None:
         super().__init__()
         self.parts = tuple(parts)
         self.inputs = inputs
-        self.matrix = Matrix(sum(part.count for part in parts), inputs, bias, dtype, device)
+        rows = sum(part.count for part in parts)
+        self.matrix = make_matrix([part.name for part in parts], rows, inputs, bias, quantization, dtype, device)
 
     def weights(self) -> Iterator[Weight]:
         start = 0
-        assert self.matrix.weight is not None, "weights are asked for before packing"
         for part in self.parts:
             rows = slice(start, start + part.count)
-            yield Weight(f"{part.name}.weight", (part.size, self.inputs), part_of(self.matrix.weight[rows], part.mine))
+            yield from self.matrix.wanted(part.name, rows, (part.size, self.inputs), (part.mine, slice(None)))
             if self.matrix.bias is not None:
                 yield Weight(f"{part.name}.bias", (part.size,), part_of(self.matrix.bias[rows], part.mine))
             start = rows.stop
@@ -66,6 +74,7 @@ class RowLinear(Layer):
         mine: slice,
         bias: bool,
         tp: TensorParallel,
+        quantization: Quantization | None,
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
@@ -73,12 +82,12 @@ class RowLinear(Layer):
         self.name, self.outputs, self.inputs, self.mine, self.tp = name, outputs, inputs, mine, tp
         # The bias joins the sum once: on rank 0.
         self.bias_name = f"{name}.bias" if bias else None
-        self.matrix = Matrix(outputs, mine.stop - mine.start, bias and tp.rank == 0, dtype, device)
+        columns = mine.stop - mine.start
+        self.matrix = make_matrix([name], outputs, columns, bias and tp.rank == 0, quantization, dtype, device)
 
     def weights(self) -> Iterator[Weight]:
-        weight = self.matrix.weight
-        assert weight is not None, "weights are asked for before packing"
-        yield Weight(f"{self.name}.weight", (self.outputs, self.inputs), lambda t: store_columns(weight, t, self.mine))
+        everything = slice(None)
+        yield from self.matrix.wanted(self.name, everything, (self.outputs, self.inputs), (everything, self.mine))
         if self.bias_name is not None:
             bias = self.matrix.bias
             yield Weight(self.bias_name, (self.outputs,), lambda t: None if bias is None else store_all(bias, t))
@@ -90,8 +99,26 @@ class RowLinear(Layer):
         return self.tp.all_reduce(self.matrix(x))
 
 
-def store_columns(target: Tensor, source: Tensor, columns: slice) -> None:
-    target.copy_(source[:, columns])
+def make_matrix(
+    names: Sequence[str],
+    rows: int,
+    columns: int,
+    bias: bool,
+    quantization: Quantization | None,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Matrix | Fp8Matrix:
+    """The matrix that holds those of modules `names` one below the other, quantised or not.
+
+    Raises `UnsupportedModel` if only some of them are quantised.
+    """
+    covered = [quantization is not None and quantization.covers(name) for name in names]
+    if quantization is None or not any(covered):
+        return Matrix(rows, columns, bias, dtype, device)
+    if not all(covered):
+        some, others = names[covered.index(True)], names[covered.index(False)]
+        raise UnsupportedModel(f"quantization_config: {some} is quantised and {others}, computed with it, is not")
+    return Fp8Matrix(rows, columns, bias, quantization, dtype, device)
 
 
 def store_all(target: Tensor, source: Tensor) -> None:

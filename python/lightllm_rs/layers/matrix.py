@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .weights import Weight, part_of
 
 # oneDNN chooses the packed layout for a number of rows; the one for 16 serves 1 to hundreds of rows well.
 PACKED_FOR_ROWS = 16
@@ -20,6 +23,12 @@ class Matrix(nn.Module):
         self.weight: Tensor | None = torch.empty(rows, columns, dtype=dtype, device=device)
         self.bias = torch.empty(rows, dtype=dtype, device=device) if bias else None
         self.packed: Tensor | None = None
+
+    def wanted(self, name: str, at: slice, shape: tuple[int, int], part: tuple[slice, slice]) -> Iterator[Weight]:
+        """What fills rows `at`: the `part` of the checkpoint's matrix `name` (without .weight), which has `shape`."""
+        weight = self.weight
+        assert weight is not None, "weights are asked for before packing"
+        yield Weight(f"{name}.weight", shape, part_of(weight[at], part))
 
     def pack(self) -> None:
         """Bring the weight into oneDNN's own layout, where that is faster; the plain one is given back."""

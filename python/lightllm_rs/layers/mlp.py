@@ -23,10 +23,13 @@ class GatedMlp(nn.Module):
             [Columns(f"{name}.gate_proj", inner, mine), Columns(f"{name}.up_proj", inner, mine)],
             config.hidden,
             config.mlp_bias,
+            config.quantization,
             dtype,
             device,
         )
-        self.down = RowLinear(f"{name}.down_proj", config.hidden, inner, mine, config.mlp_bias, tp, dtype, device)
+        self.down = RowLinear(
+            f"{name}.down_proj", config.hidden, inner, mine, config.mlp_bias, tp, config.quantization, dtype, device
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.down(silu_mul(self.gate_up(x)))

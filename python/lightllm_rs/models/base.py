@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import CheckpointError, ModelConfig
+from ..checkpoint import CheckpointError, ModelConfig, UnsupportedModel
 from ..layers.batch import Batch
 from ..layers.kv_cache import KvCache
 from ..layers.parallel import TensorParallel
@@ -76,6 +76,12 @@ class CausalLM(nn.Module):
             if tuple(tensor.shape) != weight.shape:
                 raise CheckpointError(
                     f"tensor {name} has shape {list(tensor.shape)}, but the config says {list(weight.shape)}"
+                )
+            if weight.dtype is None and tensor.dtype.itemsize == 1:
+                raise UnsupportedModel(f"tensor {name} is {tensor.dtype}, and quantization_config does not say so")
+            if weight.dtype is not None and tensor.dtype != weight.dtype:
+                raise CheckpointError(
+                    f"tensor {name} is {tensor.dtype}, but quantization_config makes it {weight.dtype}"
                 )
             weight.store(tensor)
             stored.add(name)

@@ -46,7 +46,15 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = False
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
-        _meta("arithmetic and KV cache; auto is bfloat16 on a GPU and float32 on a CPU", "data-type"),
+        _meta("arithmetic; auto is bfloat16 on a GPU and float32 on a CPU", "data-type"),
+    ] = "auto"
+    quantization: Annotated[
+        Literal["auto", "fp8"],
+        _meta("weights: auto leaves them as they are in the checkpoint; fp8 rounds the layers' matrices while loading"),
+    ] = "auto"
+    kv_cache_dtype: Annotated[
+        Literal["auto", "fp8"],
+        _meta("keys and values: auto is the dtype of the arithmetic; fp8 holds twice the tokens, see quantization.md"),
     ] = "auto"
     device: Annotated[Literal["auto", "cpu", "cuda"], _meta("auto is cuda where there is an NVIDIA GPU")] = "auto"
     seed: Annotated[
