@@ -103,6 +103,18 @@ def _trace(parsed: argparse.Namespace) -> int:
     return show(parsed.traces, parsed.names)
 
 
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    from lightllm_rs.bench.cli import add_flags as add_bench_flags
+
+    add_bench_flags(parser)
+
+
+def _bench(parsed: argparse.Namespace) -> int:
+    from lightllm_rs.bench.cli import run
+
+    return run(parsed)
+
+
 def _version(_parsed: argparse.Namespace) -> int:
     print(__version__)
     return 0
@@ -114,6 +126,7 @@ COMMANDS = {
     "replay": Command("check that a journal's plans come out the same again", _add_replay, _replay),
     "profile": Command("measure a backend's steps, for simulate --cost or as traces", _add_profile, _profile),
     "trace": Command("show how busy the device was in a trace", _add_trace, _trace),
+    "bench": Command("measure a server, the engine alone, or a start", _add_bench, _bench),
     "version": Command("print the version", lambda _parser: None, _version),
 }
 

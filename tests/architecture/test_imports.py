@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "simulate": {"_core"},
     "replay": {"_core"},
     "profile": {"backend", "supervisor", "process", "messages", "settings"},
+    "bench": {"tokenizer", "checkpoint", "settings", "simulate"},
 }
 """What each package may import of its siblings; `lightllm_rs` itself (the version) is open to all."""
 
@@ -90,6 +91,7 @@ def test_one_package_knows_zmq() -> None:
         ("lightllm_rs.scheduling", {"torch", "triton", "numpy", "zmq"}),
         ("lightllm_rs.simulate", {"torch", "triton", "numpy", "zmq"}),
         ("lightllm_rs.cli", {"torch", "triton", "transformers", "fastapi"}),
+        ("lightllm_rs.bench.serve", {"torch", "triton", "transformers", "fastapi", "zmq"}),
         ("lightllm_rs.http.main", {"torch", "triton", "transformers"}),
         ("lightllm_rs.backend.mock", {"torch", "triton", "transformers"}),
         ("lightllm_rs.health.main", {"torch", "triton", "fastapi"}),
