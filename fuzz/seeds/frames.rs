@@ -69,7 +69,7 @@ pub fn frames() -> Vec<Vec<u8>> {
         rows: wire::Words(vec![1, 0, 3, 1, wire::FLAG_EMITS]),
         new_pages: words(),
         token_ids: words(),
-        groups: wire::Words(Vec::new()),
+        groups: wire::Words(vec![0, 4, 16]),
     };
     let logprobs = wire::TokenLogprobs { chosen: -0.5, ids: words(), values: ByteBuf::from(vec![0; 12]) };
     let extra = wire::RowExtra {

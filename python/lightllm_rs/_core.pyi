@@ -539,6 +539,7 @@ class StepPlan:
         copies: Sequence[tuple[int, int]] = (),
         rows: Sequence[Row] = (),
         token_ids: Sequence[int] = (),
+        groups: Sequence[tuple[int, int, int]] = (),
     ) -> StepPlan: ...
     @property
     def step(self) -> int:
@@ -563,6 +564,10 @@ class StepPlan:
     @property
     def token_ids(self) -> tuple[int, ...]:
         """Token ids of the prefill rows, one row after the other."""
+
+    @property
+    def groups(self) -> tuple[tuple[int, int, int], ...]:
+        """Consecutive decode rows whose page tables begin alike: first row, number of rows, pages in common."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...

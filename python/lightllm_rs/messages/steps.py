@@ -120,7 +120,8 @@ class StepPlan(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="plan
         rows: u32 words [R, 5]; see ROW_WORDS. A row covers positions start .. start + tokens of its slot.
         new_pages: u32 words; the new pages of all rows, row after row, appended to the page tables of their slots.
         token_ids: u32 words; the input ids of all rows without FROM_LAST, row after row.
-        groups: u32 words [n, 3]; rows that share a prefix: first row, number of rows, shared pages. Empty for now.
+        groups: u32 words [n, 3]; consecutive decode rows whose page tables begin with the same full pages: first row,
+            number of rows, pages in common. A row is in one group at most, and groups are in order of their rows.
     """
 
     step: int

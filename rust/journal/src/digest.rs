@@ -15,7 +15,8 @@ use lightllm_router::StepPlan;
 /// Both lines can be undone, so two plans that differ in a single word never have the same digest. Words: `step`;
 /// a detach is its slot; an attach is `slot << 32 | prompt_len`, `request`, and the length of its history plus one (0
 /// without one); a copy is `from << 32 | to`; a row is `slot << 32 | start`, `request`, `tokens << 32 | new pages << 2
-/// | from_last << 1 | emits`, and each new page; a token id is itself.
+/// | from_last << 1 | emits`, and each new page; a token id is itself; a group is `first row << 32 | rows` and its pages,
+/// and as the last list has no length before it.
 pub fn digest(plan: &StepPlan, tokens: bool) -> u64 {
     let mut digest = Digest(0);
     digest.word(plan.step);
@@ -48,6 +49,10 @@ pub fn digest(plan: &StepPlan, tokens: bool) -> u64 {
     if tokens {
         plan.token_ids.iter().for_each(|token| digest.word((*token).into()));
     }
+    for group in &plan.groups {
+        digest.pair(group.first_row, group.rows);
+        digest.word(group.pages.into());
+    }
     digest.0
 }
 
@@ -70,7 +75,7 @@ impl Digest {
 
 #[cfg(test)]
 mod tests {
-    use lightllm_router::{Attach, PageId, RequestId, Row, SlotId};
+    use lightllm_router::{Attach, PageId, PrefixGroup, RequestId, Row, SlotId};
 
     use super::*;
 
@@ -90,6 +95,7 @@ mod tests {
                 from_last: false,
             }],
             token_ids: vec![10, 11, 12],
+            groups: Vec::new(),
         }
     }
 
@@ -102,7 +108,8 @@ mod tests {
 
     #[test]
     fn every_field_counts() {
-        let changes: [fn(&mut StepPlan); 22] = [
+        const GROUP: PrefixGroup = PrefixGroup { first_row: 0, rows: 4, pages: 16 };
+        let changes: [fn(&mut StepPlan); 25] = [
             |plan| plan.step += 1,
             |plan| plan.detach[0].0 += 1,
             |plan| plan.detach.clear(),
@@ -125,6 +132,9 @@ mod tests {
             |plan| plan.rows[0].from_last = true,
             |plan| plan.rows.clear(),
             |plan| plan.token_ids.clear(),
+            |plan| plan.groups.push(GROUP),
+            |plan| plan.groups.push(PrefixGroup { rows: 5, ..GROUP }),
+            |plan| plan.groups.push(PrefixGroup { pages: 17, ..GROUP }),
         ];
         for tokens in [false, true] {
             let mut digests = vec![digest(&plan(), tokens)];

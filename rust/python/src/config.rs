@@ -23,11 +23,13 @@ impl SchedulerConfig {
     #[new]
     #[pyo3(
         signature = (*, pages=None, page_size=None, slots=None, context=None, step_tokens=None, prefill_chunk=None,
-            queue_requests=None, queue_tokens=None, prefix_cache=None, mode=None, max_wait_tokens=None, policy=None,
+            queue_requests=None, queue_tokens=None, shared_rows=None,
+            shared_tokens=None, prefix_cache=None, mode=None, max_wait_tokens=None, policy=None,
             order=None, eviction=None, seed=None,
             debug_checks=None),
         text_signature = "(*, pages=4096, page_size=16, slots=256, context=8192, step_tokens=2048, \
-            prefill_chunk=2048, queue_requests=4096, queue_tokens=8388608, prefix_cache=True, mode='chunked', \
+            prefill_chunk=2048, queue_requests=4096, queue_tokens=8388608, shared_rows=4, \
+            shared_tokens=256, prefix_cache=True, mode='chunked', \
             max_wait_tokens=8, policy=None, order=None, eviction='lru', seed=0, \
             debug_checks=False)"
     )]
@@ -42,6 +44,8 @@ impl SchedulerConfig {
         prefill_chunk: Given<'_, '_>,
         queue_requests: Given<'_, '_>,
         queue_tokens: Given<'_, '_>,
+        shared_rows: Given<'_, '_>,
+        shared_tokens: Given<'_, '_>,
         prefix_cache: Given<'_, '_>,
         mode: Given<'_, '_>,
         max_wait_tokens: Given<'_, '_>,
@@ -61,6 +65,8 @@ impl SchedulerConfig {
             prefill_chunk: integer_or(prefill_chunk, "prefill_chunk", default.prefill_chunk)?,
             queue_requests: integer_or(queue_requests, "queue_requests", default.queue_requests)?,
             queue_tokens: integer_or(queue_tokens, "queue_tokens", default.queue_tokens)?,
+            shared_rows: integer_or(shared_rows, "shared_rows", default.shared_rows)?,
+            shared_tokens: integer_or(shared_tokens, "shared_tokens", default.shared_tokens)?,
             prefix_cache: boolean_or(prefix_cache, "prefix_cache", default.prefix_cache)?,
             mode: named_or(mode, "mode", default.mode)?,
             max_wait_tokens: integer_or(max_wait_tokens, "max_wait_tokens", default.max_wait_tokens)?,
@@ -123,6 +129,16 @@ impl SchedulerConfig {
     }
 
     #[getter]
+    fn shared_rows(&self) -> u32 {
+        self.0.shared_rows
+    }
+
+    #[getter]
+    fn shared_tokens(&self) -> u32 {
+        self.0.shared_tokens
+    }
+
+    #[getter]
     fn prefix_cache(&self) -> bool {
         self.0.prefix_cache
     }
@@ -173,6 +189,8 @@ impl SchedulerConfig {
             .field("prefill_chunk", config.prefill_chunk)
             .field("queue_requests", config.queue_requests)
             .field("queue_tokens", config.queue_tokens)
+            .field("shared_rows", config.shared_rows)
+            .field("shared_tokens", config.shared_tokens)
             .boolean("prefix_cache", config.prefix_cache)
             .field("mode", self.mode())
             .field("max_wait_tokens", config.max_wait_tokens)

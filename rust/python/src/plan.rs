@@ -174,12 +174,19 @@ fn pair(value: &Bound<'_, PyAny>, parameter: &str) -> PyResult<(PageId, PageId)>
     }
 }
 
+fn prefix_group(value: &Bound<'_, PyAny>, parameter: &str) -> PyResult<core::PrefixGroup> {
+    match integers(value, parameter)?.as_slice() {
+        [first_row, rows, pages] => Ok(core::PrefixGroup { first_row: *first_row, rows: *rows, pages: *pages }),
+        _ => Err(crate::errors::invalid_argument(value.py(), parameter, "must be a first row, rows and pages")),
+    }
+}
+
 #[pymethods]
 impl StepPlan {
     #[new]
     #[pyo3(
-        signature = (*, step, detach=None, attach=None, copies=None, rows=None, token_ids=None),
-        text_signature = "(*, step, detach=(), attach=(), copies=(), rows=(), token_ids=())"
+        signature = (*, step, detach=None, attach=None, copies=None, rows=None, token_ids=None, groups=None),
+        text_signature = "(*, step, detach=(), attach=(), copies=(), rows=(), token_ids=(), groups=())"
     )]
     fn new(
         step: &Bound<'_, PyAny>,
@@ -188,6 +195,7 @@ impl StepPlan {
         copies: Given<'_, '_>,
         rows: Given<'_, '_>,
         token_ids: Given<'_, '_>,
+        groups: Given<'_, '_>,
     ) -> PyResult<Self> {
         Ok(Self::of(core::StepPlan {
             step: integer(step, "step")?,
@@ -208,6 +216,10 @@ impl StepPlan {
                 None => Vec::new(),
             },
             token_ids: token_ids.map_or_else(|| Ok(Vec::new()), |ids| integers(ids, "token_ids"))?,
+            groups: match groups {
+                Some(groups) => items(groups, "groups", prefix_group)?,
+                None => Vec::new(),
+            },
         }))
     }
 
@@ -244,6 +256,11 @@ impl StepPlan {
         self.token_ids.get_or_try_init(py, make).map(|ids| ids.clone_ref(py))
     }
 
+    #[getter]
+    fn groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        tuple(py, self.plan.groups.iter().map(|group| (group.first_row, group.rows, group.pages)))
+    }
+
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
         other.cast::<Self>().is_ok_and(|other| self.plan == other.get().plan)
     }
@@ -257,6 +274,10 @@ impl StepPlan {
             .tuple("copies", plan.copies.iter().map(|(from, to)| format!("({from}, {to})")))
             .tuple("rows", plan.rows.iter().map(|row| Row(row.clone()).__repr__()))
             .tuple("token_ids", plan.token_ids.iter().map(u32::to_string))
+            .tuple(
+                "groups",
+                plan.groups.iter().map(|group| format!("({}, {}, {})", group.first_row, group.rows, group.pages)),
+            )
             .end()
     }
 }

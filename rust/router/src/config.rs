@@ -40,6 +40,10 @@ pub struct SchedulerConfig {
     pub queue_requests: usize,
     /// Prompt tokens that may wait, at least `context`, so that an empty queue takes any request.
     pub queue_tokens: u64,
+    /// Decode rows with pages in common that are worth naming as a group; 0: never.
+    pub shared_rows: u32,
+    /// Tokens in common that are worth it, rounded up to pages.
+    pub shared_tokens: u32,
     /// Keep computed pages for prompts that begin alike.
     pub prefix_cache: bool,
     /// What a step is made of.
@@ -69,6 +73,8 @@ impl Default for SchedulerConfig {
             prefill_chunk: 2048,
             queue_requests: 4096,
             queue_tokens: 8 << 20,
+            shared_rows: 4,
+            shared_tokens: 256,
             prefix_cache: true,
             mode: ScheduleMode::Chunked,
             max_wait_tokens: 8,

@@ -20,6 +20,19 @@ pub struct StepPlan {
     pub rows: Vec<Row>,
     /// Token ids of the prefill rows, one row after the other.
     pub token_ids: Vec<u32>,
+    /// Decode rows that have their first pages in common. A row is in one group at most.
+    pub groups: Vec<PrefixGroup>,
+}
+
+/// Consecutive decode rows whose page tables begin with the same pages: those need to be read but once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixGroup {
+    /// Index of the first row.
+    pub first_row: u32,
+    /// Number of rows.
+    pub rows: u32,
+    /// Pages that they have in common: all full, and none written to any more.
+    pub pages: u32,
 }
 
 /// A request gets a slot.

@@ -1,5 +1,5 @@
 use lightllm_router::StepPlan;
-use lightllm_wire::{self as wire, FLAG_EMITS, FLAG_FROM_LAST, PackedPlan, ROW_WORDS, encode_into, pack};
+use lightllm_wire::{self as wire, FLAG_EMITS, FLAG_FROM_LAST, GROUP_WORDS, PackedPlan, ROW_WORDS, encode_into, pack};
 
 use crate::clients::Clients;
 
@@ -14,9 +14,8 @@ impl PlanWriter {
     /// The frame of a plan.
     pub fn frame(&mut self, plan: &StepPlan, clients: &Clients) -> &[u8] {
         let packed = &mut self.packed;
-        for words in
-            [&mut packed.detach, &mut packed.copies, &mut packed.rows, &mut packed.new_pages, &mut packed.token_ids]
-        {
+        let PackedPlan { detach, copies, rows, new_pages, token_ids, groups, .. } = packed;
+        for words in [detach, copies, rows, new_pages, token_ids, groups] {
             words.clear();
         }
         packed.step = plan.step;
@@ -28,6 +27,10 @@ impl PlanWriter {
             let words: [u32; ROW_WORDS] = [row.slot.0, row.start, row.tokens, row.new_pages.len() as u32, flags];
             pack(&mut packed.rows, words);
             pack(&mut packed.new_pages, row.new_pages.iter().map(|page| page.0));
+        }
+        for group in &plan.groups {
+            let words: [u32; GROUP_WORDS] = [group.first_row, group.rows, group.pages];
+            pack(&mut packed.groups, words);
         }
         packed.attach.clear();
         packed.attach.extend(plan.attach.iter().map(|attach| {

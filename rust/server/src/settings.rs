@@ -37,6 +37,7 @@ pub fn scheduler_config(wanted: &Scheduling, capacity: Capacity) -> Result<Sched
         eviction: named("eviction", &wanted.eviction)?,
         seed: wanted.seed,
         debug_checks: wanted.debug_checks,
+        ..SchedulerConfig::default()
     })
 }
 

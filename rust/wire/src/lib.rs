@@ -31,8 +31,8 @@ pub use requests::{
 pub use sampling::{Sampling, TokenLogprobs};
 pub use start::{JournalStart, RouterStart, Scheduling};
 pub use steps::{
-    Attach, FLAG_EMITS, FLAG_FROM_LAST, PackedPlan, PlanMessage, ROW_WORDS, RankHello, RankMessage, RankStop, RowExtra,
-    StepFailed, StepPlan, StepResult,
+    Attach, FLAG_EMITS, FLAG_FROM_LAST, GROUP_WORDS, PackedPlan, PlanMessage, ROW_WORDS, RankHello, RankMessage,
+    RankStop, RowExtra, StepFailed, StepPlan, StepResult,
 };
 pub use telemetry::{
     GaugesAnswer, GaugesQuery, HealthAnswer, HealthMessage, HealthQuery, Heartbeat, MetricsAnswer, MetricsMessage,

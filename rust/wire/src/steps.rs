@@ -1,10 +1,13 @@
 use serde::{Deserialize, Serialize, Serializer};
-use serde_bytes::{ByteBuf, Bytes};
+use serde_bytes::ByteBuf;
 
 use crate::{Sampling, TokenLogprobs, Words};
 
 /// Words of one row of [`StepPlan::rows`]: slot, start, tokens, new pages, flags.
 pub const ROW_WORDS: usize = 5;
+/// Words of one group of [`StepPlan::groups`], consecutive decode rows whose first pages are the same: first row, number
+/// of rows, pages in common.
+pub const GROUP_WORDS: usize = 3;
 /// A token is sampled after the row's last position.
 pub const FLAG_EMITS: u32 = 1;
 /// The row's one input token is the slot's last sampled token.
@@ -65,7 +68,7 @@ union! {
             new_pages: Words,
             /// Input ids of all rows without [`FLAG_FROM_LAST`], row after row.
             token_ids: Words,
-            /// Rows that share a prefix; empty for now.
+            /// See [`GROUP_WORDS`].
             groups: Words,
         }
         /// No more plans will come.
@@ -90,12 +93,13 @@ pub struct PackedPlan {
     pub new_pages: ByteBuf,
     #[allow(missing_docs)]
     pub token_ids: ByteBuf,
+    #[allow(missing_docs)]
+    pub groups: ByteBuf,
 }
 
 impl Serialize for PackedPlan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { step, detach, attach, copies, rows, new_pages, token_ids } = self;
-        let groups = Bytes::new(&[]);
+        let Self { step, detach, attach, copies, rows, new_pages, token_ids, groups } = self;
         ("plan", step, detach, attach, copies, rows, new_pages, token_ids, groups).serialize(serializer)
     }
 }

@@ -45,7 +45,7 @@ fn a_packed_plan_is_a_plan() {
         rows: vec![3, 0, 4, 1, 1].into(),
         new_pages: vec![70_000].into(),
         token_ids: vec![u32::MAX, 0, 1, 2].into(),
-        groups: Words::default(),
+        groups: vec![0, 4, 16].into(),
     };
     let same = PackedPlan {
         step: 9,
@@ -55,6 +55,7 @@ fn a_packed_plan_is_a_plan() {
         rows: packed(&[3, 0, 4, 1, 1]),
         new_pages: packed(&[70_000]),
         token_ids: packed(&[u32::MAX, 0, 1, 2]),
+        groups: packed(&[0, 4, 16]),
     };
     assert_eq!(encode(&same), encode(&plan));
 }

@@ -11,6 +11,11 @@ use crate::sequence::Sequence;
 impl Scheduler {
     /// Plans one token for each request that decodes.
     pub(super) fn plan_decodes(&mut self, draft: &mut Draft) {
+        self.plan_decode_rows(draft);
+        self.group_decodes(draft);
+    }
+
+    fn plan_decode_rows(&mut self, draft: &mut Draft) {
         let page_size = self.config.page_size as usize;
         let needs_page = |running: &Running| running.planned >= running.holding.pages.len() * page_size;
         let available = self.memory.available(None);

@@ -48,6 +48,7 @@ impl Scheduler {
             assert!(sequence.outputs() <= running.planned_outputs, "outputs were planned");
             self.check_part(slot, running);
         }
+        self.check_prefixes();
         for copy in &self.copies {
             let running = self.running.get(copy.slot).expect("copies are for running requests");
             assert!(!running.attached && running.holding.pages.contains(&copy.to), "a copy comes before all rows");

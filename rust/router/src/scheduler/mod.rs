@@ -6,6 +6,7 @@ mod invariants;
 mod planning;
 mod results;
 mod rounds;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,11 +16,13 @@ use crate::error::{Error, Result};
 use crate::ids::{PageId, RequestId, SlotId};
 use crate::memory::Memory;
 use crate::pace::Pace;
+use crate::prefixes::PrefixOrder;
 use crate::queue::Queue;
 use crate::request::Request;
 use crate::running::{Part, Running, RunningSet};
 use crate::sequence::Sequence;
 use crate::stats::{Stats, Totals};
+use shared::Sharing;
 
 /// Queue, prefix cache, pages and slots of one backend, and the plans that come of them.
 ///
@@ -32,6 +35,9 @@ pub struct Scheduler {
     memory: Memory,
     queue: Queue,
     running: RunningSet,
+    /// Those of them that the backend knows.
+    prefixes: PrefixOrder,
+    sharing: Sharing,
     /// Where each request is that has not ended.
     places: BTreeMap<RequestId, Place>,
     /// Plans without a result, oldest first.
@@ -110,6 +116,8 @@ impl Scheduler {
             memory: Memory::new(&config),
             queue: Queue::new(&config),
             running: RunningSet::new(config.slots),
+            prefixes: PrefixOrder::default(),
+            sharing: Sharing::default(),
             places: BTreeMap::new(),
             unanswered: VecDeque::new(),
             detached: Vec::new(),
@@ -269,6 +277,7 @@ impl Scheduler {
     fn vacate(&mut self, slot: SlotId) -> Running {
         let running = self.running.remove(slot).expect("a running request has its slot");
         if running.attached {
+            self.prefixes.remove(slot);
             self.detached.push(slot);
         }
         self.copies.retain(|copy| copy.slot != slot);

@@ -63,6 +63,7 @@ impl Scheduler {
                 copies: Vec::new(),
                 rows: Vec::with_capacity(self.running.len()),
                 token_ids: Vec::new(),
+                groups: Vec::new(),
             },
             rows: self.spare_rows.pop().unwrap_or_default(),
             budget: step_tokens,
@@ -151,6 +152,7 @@ impl Scheduler {
         draft.prefilled += tokens;
         if !running.attached {
             self.running.attach(slot);
+            self.note_prefix(slot);
             let sequence = &self.running.get(slot).expect("it was just attached").sequence;
             draft.plan.attach.push(Attach {
                 slot,

@@ -106,9 +106,26 @@ impl Backend {
             }
         }
         assert_eq!(ids.next(), None, "all token ids belong to a row");
+        self.check_groups(plan);
         // The order is of no meaning: the last row first, for a change.
         rows.reverse();
         StepResult { step: plan.step, rows }
+    }
+
+    /// What is said to be in common is, and nobody writes to it any more.
+    fn check_groups(&self, plan: &StepPlan) {
+        let mut next = 0;
+        for group in &plan.groups {
+            assert!(group.first_row >= next && group.rows >= 2 && group.pages > 0, "groups in order: {group:?}");
+            next = group.first_row + group.rows;
+            let rows = &plan.rows[group.first_row as usize..next as usize];
+            let pages = |row: &Row| &self.slots[&row.slot.0].page_table[..group.pages as usize];
+            for row in rows {
+                assert!(row.from_last, "groups are of decode rows");
+                assert!(group.pages as usize * self.page_size <= row.start as usize, "the pages are full");
+                assert_eq!(pages(row), pages(&rows[0]), "the pages are the same");
+            }
+        }
     }
 
     fn compute(

@@ -57,6 +57,8 @@ pub struct Driver {
     next_id: u64,
     /// Requests whose deadline had passed when they were added, and that were refused for it.
     came_late: u64,
+    /// Groups of rows with pages in common, over all plans.
+    pub groups: u64,
 }
 
 impl Driver {
@@ -70,6 +72,7 @@ impl Driver {
             now: 0,
             next_id: 0,
             came_late: 0,
+            groups: 0,
         }
     }
 
@@ -165,6 +168,10 @@ impl Driver {
         let tokens: u32 = plan.rows.iter().map(|row| row.tokens).sum();
         assert!(tokens <= config.step_tokens, "the step's budget");
         assert!(plan.rows.iter().is_sorted_by_key(|row| !row.from_last), "decode rows come first");
+        self.groups += plan.groups.len() as u64;
+        for group in &plan.groups {
+            assert!(group.rows >= config.shared_rows && group.pages * config.page_size >= config.shared_tokens);
+        }
         let mixed = plan.rows.iter().any(|row| row.from_last) && plan.rows.iter().any(|row| !row.from_last);
         assert!(!mixed || config.mode == ScheduleMode::Chunked, "a step prefills or decodes");
         for row in &plan.rows {

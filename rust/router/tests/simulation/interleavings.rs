@@ -89,8 +89,9 @@ fn config() -> impl Strategy<Value = SchedulerConfig> {
     let modes = vec![ScheduleMode::Chunked, ScheduleMode::PrefillFirst, ScheduleMode::DecodeFirst];
     let evictions = vec![EvictionPolicy::Lru, EvictionPolicy::Lfu, EvictionPolicy::CostAware];
     let ways = (prop::sample::select(modes), 0u32..5, prop::sample::select(evictions), policy(), order());
-    (sizes, any::<bool>(), prop::bool::weighted(0.8), ways).prop_map(
-        |((pages, page_size, slots, more_tokens, prefill_chunk), tight, prefix_cache, ways)| {
+    let sharing = (2u32..4, 1u32..7);
+    (sizes, any::<bool>(), prop::bool::weighted(0.8), ways, sharing).prop_map(
+        |((pages, page_size, slots, more_tokens, prefill_chunk), tight, prefix_cache, ways, sharing)| {
             let (mode, max_wait_tokens, eviction, policy, order) = ways;
             let context = 40;
             SchedulerConfig {
@@ -102,6 +103,8 @@ fn config() -> impl Strategy<Value = SchedulerConfig> {
                 prefill_chunk,
                 queue_requests: 8,
                 queue_tokens: 90,
+                shared_rows: sharing.0,
+                shared_tokens: sharing.1,
                 prefix_cache,
                 mode,
                 max_wait_tokens,
@@ -194,10 +197,11 @@ proptest! {
 fn the_interleavings_get_everywhere() {
     let mut runner = TestRunner::deterministic();
     let strategy = (config(), prop::collection::vec(operation(true), 0..120));
-    let mut sums = [0; 11];
+    let mut sums = [0; 12];
     for _ in 0..600 {
         let (config, operations) = strategy.new_tree(&mut runner).expect("nothing is filtered").current();
-        let totals = run(config, operations, 2).scheduler.stats().totals;
+        let driver = run(config, operations, 2);
+        let totals = driver.scheduler.stats().totals;
         let counts = [
             totals.preemptions,
             totals.prefix_hits,
@@ -210,6 +214,7 @@ fn the_interleavings_get_everywhere() {
             totals.deferred,
             totals.forks,
             totals.copies,
+            driver.groups,
         ];
         sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }

@@ -9,3 +9,4 @@ mod modes;
 mod precedence;
 mod results;
 mod scenarios;
+mod shared;
