@@ -23,7 +23,7 @@ BLOCK_H = 8
 @triton.jit
 def stored(x, LARGEST: tl.constexpr):
     """x without what the cache's dtype cannot hold; NaN stays."""
-    if LARGEST:
+    if LARGEST > 0:
         x = tl.clamp(x, -LARGEST, LARGEST, propagate_nan=tl.PropagateNan.ALL)
     return x
 
