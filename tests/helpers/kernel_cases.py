@@ -12,6 +12,9 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from lightllm_rs.kernels.all_reduce_norm import TURNS, Mailbox, all_reduce_norm
+from lightllm_rs.kernels.all_reduce_norm.mailbox import PROGRAMS
+from lightllm_rs.kernels.all_reduce_norm.reference import all_reduce_norm_reference
 from lightllm_rs.kernels.fp8 import FP8
 from lightllm_rs.kernels.paged_decode_attention.kernel import paged_decode_attention_triton
 from lightllm_rs.kernels.paged_decode_attention.reference import paged_decode_attention_reference
@@ -78,6 +81,42 @@ def rms_norm_case(device: str, dtype: torch.dtype, rows: int, size: int, residua
         rms_norm_triton(x, weight, 1e-5, extra), rms_norm_reference(x, weight, 1e-5, extra), strict=True
     ):
         assert_close(actual, expected, dtype)
+
+
+def all_reduce_norm_case(
+    device: str, dtype: torch.dtype, world: int, rows: int, room: int, size: int, residual: bool
+) -> None:
+    """All ranks in one process, one after the other: what a rank gets from those that come later is put there first."""
+    element = torch.empty(0, dtype=dtype).element_size()
+    memory = torch.zeros(world, -(-Mailbox.bytes(world, room, size, element) // 256) * 256, dtype=torch.uint8)
+    memory = memory.to(device)
+    bases = torch.tensor([one.data_ptr() for one in memory], device=device)
+    ranks = [Mailbox(rank, world, room, size, bases) for rank in range(world)]
+    flags_at = ranks[0].flags_at(element)
+    count = TURNS * world * room * size
+    boxes = memory[:, : count * element].view(dtype).view(world, TURNS, world, room, size)
+    boxes.fill_(float("nan"))
+    flags = memory[:, flags_at : flags_at + TURNS * PROGRAMS * world * 4].view(torch.int32)
+    flags = flags.view(world, TURNS, PROGRAMS, world)
+    weight = randn(size, dtype=dtype, device=device)
+    extra = randn(rows, size, dtype=dtype, device=device) if residual else None
+    for turn in (2, 1, 0, 1):
+        parts = [randn(rows, size, dtype=dtype, device=device) for _ in range(world)]
+        expected = all_reduce_norm_reference(parts, weight, 1e-5, extra)
+        first: tuple[Tensor, Tensor] | None = None
+        for rank, mailbox in enumerate(ranks):
+            for later in range(rank + 1, world):
+                boxes[rank, turn, later, :rows] = parts[later]
+                flags[rank, turn, : min(rows, PROGRAMS), later] = 1
+            found = all_reduce_norm(parts[rank], weight, 1e-5, extra, mailbox, turn)
+            for actual, wanted in zip(found, expected, strict=True):
+                assert_close(actual, wanted, dtype)
+            first = found if first is None else first
+            assert torch.equal(found[1], first[1]), "every rank has the same bits"
+            for earlier in range(rank):  # they have run and got these rows before; the flag came once more
+                assert torch.equal(boxes[earlier, turn, rank, :rows], parts[rank])
+                flags[earlier, turn, :, rank] = 0
+        assert not flags.any(), "each flag is lowered by who waited for it"
 
 
 def silu_mul_case(device: str, dtype: torch.dtype, rows: int, inner: int) -> None:
@@ -192,6 +231,8 @@ SMALL: list[Case] = [
     (rms_norm_case, (3, 65, True)),
     (rms_norm_case, (1, 64, False)),
     (rms_norm_case, (5, 1, True)),
+    (all_reduce_norm_case, (2, 3, 5, 65, True)),
+    (all_reduce_norm_case, (3, 1, 1, 64, False)),
     (silu_mul_case, (3, 1100)),
     (silu_mul_case, (1, 7)),
     (rotary_kv_case, (7, 4, 2, 16, 3, False)),
@@ -214,6 +255,9 @@ SMALL: list[Case] = [
 LARGE: list[Case] = [
     (rms_norm_case, (300, 4096, True)),
     (rms_norm_case, (17, 14337, False)),
+    (all_reduce_norm_case, (2, 300, 512, 4096, True)),
+    (all_reduce_norm_case, (4, 1, 512, 4096, True)),
+    (all_reduce_norm_case, (8, 129, 200, 1100, False)),
     (silu_mul_case, (513, 14336)),
     *[(rotary_kv_case, (123, 32, 8, head_dim, 16, False)) for head_dim in (64, 80, 96, 128, 256)],
     (rotary_kv_case, (123, 16, 8, 128, 64, True)),

@@ -13,6 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from lightllm_rs.kernels.all_reduce_norm import kernel as all_reduce_norm
 from lightllm_rs.kernels.fp8 import LARGEST
 from lightllm_rs.kernels.paged_decode_attention import kernel as decode
 from lightllm_rs.kernels.paged_prefill_attention import kernel as prefill
@@ -73,6 +74,9 @@ def test_the_rest(capability: int, limit: int) -> None:
     types = {**floats, "size": "i32", "eps": "fp32"}
     constants: dict[str, Any] = {"HAS_RESIDUAL": True, "BLOCK": 4096}
     assert shared_memory(rms_norm.rms_norm_kernel, capability, types, constants, num_warps=16) <= limit
+    types |= {"bases_ptr": "*i64", "rows": "i32", "room": "i32", "flags_at": "i32"}
+    constants |= {"TURN": 1, "RANK": 1, "WORLD": 4, "PROGRAMS": 128}
+    assert shared_memory(all_reduce_norm.all_reduce_norm_kernel, capability, types, constants, num_warps=16) <= limit
     types = {"gate_up_ptr": "*bf16", "out_ptr": "*bf16", "inner": "i32"}
     assert shared_memory(silu_mul.silu_mul_kernel, capability, types, {"BLOCK": 1024}, num_warps=4) <= limit
     names = ("qkv_ptr", "q_ptr", "k_ptr", "v_ptr", "q_norm_ptr", "k_norm_ptr")

@@ -12,7 +12,7 @@ import torch
 from lightllm_rs.backend.base import LaunchedStep, ModelBackend, PhaseReporter
 from lightllm_rs.backend.device import choose_dtype, choose_kv_dtype, open_device
 from lightllm_rs.backend.device_state import DeviceState
-from lightllm_rs.backend.distributed import close_group, open_group
+from lightllm_rs.backend.distributed import close_group, open_group, open_peers
 from lightllm_rs.backend.errors import BackendError, StepError
 from lightllm_rs.backend.forward import batch_of, pack_batch
 from lightllm_rs.backend.graphs import DecodeGraphs, batch_sizes
@@ -95,7 +95,9 @@ class TorchBackend(ModelBackend):
         """Reads the model. Raises BackendError."""
         checkpoint = open_checkpoint(options)
         try:
-            context = checkpoint.config().context(options.context or None)  # refused before minutes of loading
+            config = checkpoint.config()
+            context = config.context(options.context or None)  # refused before minutes of loading
+            self.tp = open_peers(self.tp, config.hidden, self.dtype, self.device)
             self.model = load_model(
                 checkpoint,
                 dtype=self.dtype,

@@ -18,7 +18,7 @@ from .weights import Layer, Weight, part_of
 
 
 class Attention(Layer):
-    """hidden [T, hidden] -> [T, hidden]; writes the new tokens' keys and values into their pages.
+    """hidden [T, hidden] -> this rank's part of [T, hidden]; writes the new tokens' keys and values into their pages.
 
     `name` is the checkpoint's prefix, such as "model.layers.0.self_attn". Query and key norms (Qwen3) are weights of
     this layer, as the rotary kernel applies them.

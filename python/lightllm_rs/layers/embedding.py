@@ -30,7 +30,7 @@ class VocabularyShare:
 
 
 class Embedding(Layer):
-    """token ids [T] -> [T, hidden]."""
+    """token ids [T] -> this rank's part of [T, hidden]: zero but for its own ids."""
 
     def __init__(
         self, name: str, vocab: int, hidden: int, tp: TensorParallel, dtype: torch.dtype, device: torch.device
@@ -50,7 +50,7 @@ class Embedding(Layer):
         local = token_ids - self.share.start
         elsewhere = (local < 0) | (local >= self.share.rows)
         rows = F.embedding(local.masked_fill(elsewhere, 0), self.weight)
-        return self.tp.all_reduce(rows.masked_fill_(elsewhere[:, None], 0.0))
+        return rows.masked_fill_(elsewhere[:, None], 0.0)
 
 
 class Head(Layer):

@@ -64,7 +64,10 @@ class ColumnLinear(Layer):
 
 
 class RowLinear(Layer):
-    """y = x W^T + b where each rank holds its columns of W and its part of x; the sum over the ranks is whole."""
+    """y = x W^T + b where each rank holds its columns of W and its part of x.
+
+    What it returns is a rank's part: the sum over the ranks is y. The norm that follows takes that sum.
+    """
 
     def __init__(
         self,
@@ -79,7 +82,7 @@ class RowLinear(Layer):
         device: torch.device,
     ) -> None:
         super().__init__()
-        self.name, self.outputs, self.inputs, self.mine, self.tp = name, outputs, inputs, mine, tp
+        self.name, self.outputs, self.inputs, self.mine = name, outputs, inputs, mine
         # The bias joins the sum once: on rank 0.
         self.bias_name = f"{name}.bias" if bias else None
         columns = mine.stop - mine.start
@@ -96,7 +99,8 @@ class RowLinear(Layer):
         self.matrix.pack()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.tp.all_reduce(self.matrix(x))
+        part: Tensor = self.matrix(x)
+        return part
 
 
 def make_matrix(

@@ -12,7 +12,10 @@ from .parallel import TensorParallel
 
 
 class GatedMlp(nn.Module):
-    """hidden [T, hidden] -> [T, hidden]. `name` is the checkpoint's prefix, such as "model.layers.0.mlp"."""
+    """hidden [T, hidden] -> this rank's part of [T, hidden].
+
+    `name` is the checkpoint's prefix, such as "model.layers.0.mlp".
+    """
 
     def __init__(
         self, name: str, config: ModelConfig, tp: TensorParallel, dtype: torch.dtype, device: torch.device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -10,14 +11,23 @@ from torch import Tensor
 
 from ..checkpoint import UnsupportedModel
 
+if TYPE_CHECKING:
+    from .peer_memory import PeerMemory
+
 
 @dataclass(frozen=True)
 class TensorParallel:
-    """Rank `rank` of `world`; `group` carries the collectives (gloo on CPU, NCCL on CUDA), None when world is 1."""
+    """Rank `rank` of `world`.
+
+    Attributes:
+        group: carries the collectives (gloo on CPU, NCCL on CUDA); None when world is 1.
+        peers: carries small sums where the ranks reach each other's memory; None elsewhere.
+    """
 
     rank: int = 0
     world: int = 1
     group: dist.ProcessGroup | None = field(default=None, compare=False)
+    peers: PeerMemory | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.world:

@@ -1,7 +1,8 @@
 """Llama 2, 3, 3.1 and models of the same arithmetic (SmolLM2).
 
 x = embedding; per layer x += attention(norm(x)), x += mlp(norm(x)); logits = head(norm(x)). The additions are fused
-into the norm that follows them, so a layer passes (what to add, sum so far) on.
+into the norm that follows them, so a layer passes (what to add, sum so far) on. What to add is one tensor parallel
+rank's part of it, which the norm sums over the ranks.
 """
 
 from __future__ import annotations
@@ -20,17 +21,24 @@ from ..layers.parallel import TensorParallel
 from ..layers.rotary import Rotary
 from .base import CausalLM
 
+# Turns of the norms, so that no two in a row are the same, those of one pass and of the next included.
+FIRST_TURN, MLP_TURN, ATTENTION_TURN = range(3)
+
 
 class LlamaLayer(nn.Module):
-    """`name` is the checkpoint's prefix, such as "model.layers.0"."""
+    """Layer `index`; its tensors' names begin with `model.layers.{index}`."""
 
     def __init__(
-        self, name: str, config: ModelConfig, tp: TensorParallel, dtype: torch.dtype, device: torch.device
+        self, index: int, config: ModelConfig, tp: TensorParallel, dtype: torch.dtype, device: torch.device
     ) -> None:
         super().__init__()
-        self.attention_norm = RmsNorm(f"{name}.input_layernorm", config.hidden, config.rms_eps, dtype, device)
+        name = f"model.layers.{index}"
+        size, eps = config.hidden, config.rms_eps
+        self.attention_norm = RmsNorm(
+            f"{name}.input_layernorm", size, eps, dtype, device, tp, FIRST_TURN if index == 0 else ATTENTION_TURN
+        )
         self.attention = Attention(f"{name}.self_attn", config, tp, dtype, device)
-        self.mlp_norm = RmsNorm(f"{name}.post_attention_layernorm", config.hidden, config.rms_eps, dtype, device)
+        self.mlp_norm = RmsNorm(f"{name}.post_attention_layernorm", size, eps, dtype, device, tp, MLP_TURN)
         self.mlp = GatedMlp(f"{name}.mlp", config, tp, dtype, device)
 
     def forward(
@@ -49,10 +57,8 @@ class Llama(CausalLM):
         super().__init__(config, tp)
         self.embedding = Embedding("model.embed_tokens", config.vocab, config.hidden, tp, dtype, device)
         self.rotary = Rotary(config, device)
-        self.layers = nn.ModuleList(
-            LlamaLayer(f"model.layers.{index}", config, tp, dtype, device) for index in range(config.layers)
-        )
-        self.norm = RmsNorm("model.norm", config.hidden, config.rms_eps, dtype, device)
+        self.layers = nn.ModuleList(LlamaLayer(index, config, tp, dtype, device) for index in range(config.layers))
+        self.norm = RmsNorm("model.norm", config.hidden, config.rms_eps, dtype, device, tp, ATTENTION_TURN)
         tied = self.embedding if config.tie_embeddings else None
         self.head = Head("lm_head", config.vocab, config.hidden, tp, dtype, device, tied)
 
