@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from lightllm_rs.messages.control import Stop
@@ -17,11 +18,14 @@ from lightllm_rs.messages.telemetry import (
     metrics_decoder,
 )
 from lightllm_rs.metric.page import Page
+from lightllm_rs.metric.stats_line import StatsLine
 from lightllm_rs.metric.store import Store
 from lightllm_rs.process.child import Child
 from lightllm_rs.process.telemetry import Telemetry
 
 REPORT_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 class MetricServer:
@@ -35,6 +39,7 @@ class MetricServer:
         self._process = process
         self._store = Store(model_name)
         self._page = Page(self._store)
+        self._line = StatsLine(self._store, time.monotonic())
 
     def answer(self, frame: bytes) -> bytes | None:
         """Takes in a frame; the answer, if it was a question. What does not decode is counted and dropped."""
@@ -52,6 +57,12 @@ class MetricServer:
         assert isinstance(message, GaugesQuery)
         return encode(GaugesAnswer(message.query, [self._store.value(name, now) for name in message.names]))
 
+    def log_stats(self) -> None:
+        """Logs the line about the time since the last call, if there is anything to say."""
+        line = self._line.line(time.monotonic())
+        if line is not None:
+            logger.info("%s", line)
+
     def _count_bad(self, number: int, now: float) -> None:
         if number:
             sample = Sample("lightllm_bad_frames_total", float(number), [self._process])
@@ -66,7 +77,9 @@ def run(child: Child) -> None:
     poller.add(hub)
     poller.add(control)
     child.ready()
+    settings = child.start.settings
     due = time.monotonic()
+    log_due = due + settings.log_stats_interval if settings.log_stats else float("inf")
     while not isinstance(child.receive(0), Stop):
         while (received := hub.receive(0)) is not None:
             answer = server.answer(received[1])
@@ -77,6 +90,9 @@ def run(child: Child) -> None:
             telemetry.heartbeat()
             telemetry.flush()
             due = now + REPORT_SECONDS
-        poller.wait(max(0, round((due - now) * 1000)))
+        if now >= log_due:
+            server.log_stats()
+            log_due = now + settings.log_stats_interval
+        poller.wait(max(0, round((min(due, log_due) - now) * 1000)))
     telemetry.close()
     hub.close()

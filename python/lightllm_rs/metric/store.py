@@ -113,6 +113,11 @@ class Store:
             return sum(self._counters[name].values())
         return sum(sum(self._living(processes, now)) for processes in self._gauges.get(name, {}).values())
 
+    def observed(self, name: str) -> tuple[int, float]:
+        """How many values a histogram has, over all label sets, and their sum."""
+        histograms = self._histograms.get(name, {}).values()
+        return sum(sum(one.counts) for one in histograms), sum(one.total for one in histograms)
+
     def _living(self, processes: dict[str, float], now: float) -> list[float]:
         return [
             value

@@ -232,4 +232,12 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "it writes them. For lightllm-rs profile: which steps of each kind (2:12)"
         ),
     ] = None
+    log_stats: Annotated[
+        bool,
+        _meta(
+            "a line of figures in the log while there is work (tokens a second, queue, KV cache, latencies), and one "
+            "when it has ended; on, since it is the first thing to look at"
+        ),
+    ] = True
+    log_stats_interval: Annotated[float, _meta("seconds between these lines", low=0.1, high=86_400)] = 10.0
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _meta("how much to log")] = "info"
