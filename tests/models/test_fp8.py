@@ -11,26 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from helpers.model_runner import ModelRunner, Sequence
+from helpers.quantised_models import CHANNEL, MATRICES, quantised_files, set_config
 from helpers.tiny_models import make_tiny_model
-from lightllm_rs.checkpoint import CheckpointError, UnsupportedModel, locate
+from lightllm_rs.checkpoint import CheckpointError, Quantization, UnsupportedModel, locate
 from lightllm_rs.kernels.fp8 import FP8, to_fp8
 from lightllm_rs.kernels.quantize_fp8 import quantize_fp8
 from lightllm_rs.layers.fp8_matrix import Fp8Matrix
 from lightllm_rs.models import CausalLM, load_model
 
-MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-CHANNEL: dict[str, Any] = {
-    "quant_method": "compressed-tensors",
-    "format": "float-quantized",
-    "config_groups": {
-        "group_0": {
-            "targets": ["Linear"],
-            "weights": {"num_bits": 8, "type": "float", "strategy": "channel", "symmetric": True, "dynamic": False},
-            "input_activations": {"num_bits": 8, "type": "float", "strategy": "token", "dynamic": True},
-        }
-    },
-    "ignore": ["lm_head"],
-}
 FBGEMM = {"quant_method": "fbgemm_fp8", "modules_to_not_convert": ["lm_head"]}
 
 
@@ -48,23 +36,6 @@ def logits(model: CausalLM, kv: torch.dtype = torch.float32) -> torch.Tensor:
 
 def error(found: torch.Tensor, expected: torch.Tensor) -> float:
     return ((found - expected).norm() / expected.norm()).item()
-
-
-def quantised_files(folder: Path, config: dict[str, Any], skip: str = "nothing") -> None:
-    """Turns an unquantised folder into one with a scale for each output channel."""
-    tensors = load_file(folder / "model.safetensors")
-    for name in list(tensors):
-        module = name.removesuffix(".weight")
-        if module.endswith(MATRICES) and skip not in name:
-            values, scales = quantize_fp8(tensors[name])
-            tensors[name], tensors[f"{module}.weight_scale"] = values, scales[:, None].to(torch.float32)
-    save_file(tensors, folder / "model.safetensors")
-    set_config(folder, config)
-
-
-def set_config(folder: Path, config: dict[str, Any]) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "quantization_config": config}))
 
 
 def dequantised_files(folder: Path) -> None:
@@ -154,3 +125,18 @@ def test_kv_cache(tmp_path: Path, dtype: torch.dtype) -> None:
 def test_large_numbers_saturate() -> None:
     assert to_fp8(torch.tensor([1e6, -1e6, 449.0])).tolist() == [448.0, -448.0, 448.0]
     assert to_fp8(torch.tensor([float("nan")])).isnan().all()
+
+
+def test_scales_do_not_depend_on_the_number_of_ranks(tmp_path: Path) -> None:
+    """Each rank of two quantises its part as one rank quantises the whole."""
+    folder = make_tiny_model(tmp_path / "model")
+    source = load_file(folder / "model.safetensors")["model.layers.0.mlp.down_proj.weight"]
+    whole = quantize_fp8(source)
+    for rank in range(2):
+        mine = slice(rank * 56, rank * 56 + 56)
+        part = Fp8Matrix(64, 56, False, Quantization("load"), torch.float32, torch.device("cpu"))
+        (wanted,) = part.wanted("down", slice(None), (64, 112), (slice(None), mine))
+        wanted.store(source)
+        assert part.weight is not None
+        assert torch.equal(part.weight.float(), whole[0][:, mine].float())
+        assert torch.equal(part.scale, whole[1])

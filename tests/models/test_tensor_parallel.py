@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from helpers import parallel_rank
+from helpers.quantised_models import CHANNEL, quantised_files
 from helpers.tiny_models import make_tiny_model
 from lightllm_rs.checkpoint import UnsupportedModel, locate
 from lightllm_rs.layers.parallel import TensorParallel
@@ -28,6 +29,10 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def test_two_ranks_equal_one(tmp_path: Path) -> None:
     folders = [str(make_tiny_model(tmp_path / name, kind, **config)) for name, (kind, config) in CONFIGS.items()]
+    for name in ("qwen2-replicated-kv-head", "qwen3"):
+        fp8 = make_tiny_model(tmp_path / f"{name}-fp8", *CONFIGS[name][:1], **CONFIGS[name][1])
+        quantised_files(fp8, CHANNEL)
+        folders.append(str(fp8))
     results = [str(tmp_path / f"{rank}.safetensors") for rank in range(2)]
     script = Path(parallel_rank.__file__)
     environment = {**os.environ, "PYTHONPATH": str(script.parent.parent)}
@@ -44,7 +49,7 @@ def test_two_ranks_equal_one(tmp_path: Path) -> None:
         _, stderr = process.communicate(timeout=120)
         assert process.returncode == 0, stderr
     first, second = (load_file(result) for result in results)
-    for index, (name, folder) in enumerate(zip(CONFIGS, folders, strict=True)):
+    for index, (name, folder) in enumerate((Path(folder).name, folder) for folder in folders):
         found = first[str(index)]
         assert torch.equal(found, second[str(index)]), f"{name}: every rank must sample from the same logits"
         expected = parallel_rank.logits_of(folder, TensorParallel())
