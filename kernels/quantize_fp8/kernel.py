@@ -19,6 +19,15 @@ from .reference import SMALLEST_SCALE
 
 
 @triton.jit
+def round_row(x, LARGEST: tl.constexpr, SMALLEST_SCALE: tl.constexpr):
+    """(x / scale, scale) of a whole row, float32; not yet cast."""
+    scale = tl.maximum(tl.max(tl.abs(x), axis=0) / LARGEST, SMALLEST_SCALE)
+    # A maximum leaves NaN out, and must not lose it.
+    scale = tl.where(tl.sum((x != x).to(tl.int32), axis=0) > 0, float("nan"), scale)
+    return tl.clamp(x / scale, -LARGEST, LARGEST), scale
+
+
+@triton.jit
 def quantize_fp8_kernel(
     x_ptr,
     y_ptr,

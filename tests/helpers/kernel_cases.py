@@ -24,10 +24,14 @@ from lightllm_rs.kernels.quantize_fp8.kernel import quantize_fp8_triton
 from lightllm_rs.kernels.quantize_fp8.reference import quantize_fp8_reference
 from lightllm_rs.kernels.rms_norm.kernel import rms_norm_triton
 from lightllm_rs.kernels.rms_norm.reference import rms_norm_reference
+from lightllm_rs.kernels.rms_norm_fp8.kernel import rms_norm_fp8_triton
+from lightllm_rs.kernels.rms_norm_fp8.reference import rms_norm_fp8_reference
 from lightllm_rs.kernels.rotary_kv.kernel import rotary_kv_triton
 from lightllm_rs.kernels.rotary_kv.reference import rotary_kv_reference
 from lightllm_rs.kernels.silu_mul.kernel import silu_mul_triton
 from lightllm_rs.kernels.silu_mul.reference import silu_mul_reference
+from lightllm_rs.kernels.silu_mul_fp8.kernel import silu_mul_fp8_triton
+from lightllm_rs.kernels.silu_mul_fp8.reference import silu_mul_fp8_reference
 
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 
@@ -217,6 +221,27 @@ def quantize_fp8_case(device: str, dtype: torch.dtype, rows: int, size: int, gro
     assert (values.float() != wanted.float()).sum().item() <= 0.01 * size * rows
 
 
+def rounded_close(found: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor]) -> None:
+    """Values and scales; a number near the middle between two of e4m3, 1/8 apart at most, may fall to either."""
+    torch.testing.assert_close(found[1], wanted[1], rtol=1e-5, atol=0.0)
+    torch.testing.assert_close(found[0].float(), wanted[0].float(), rtol=0.126, atol=2**-9)
+    assert (found[0].float() != wanted[0].float()).float().mean().item() < 0.02
+
+
+def rms_norm_fp8_case(device: str, dtype: torch.dtype, rows: int, size: int, residual: bool) -> None:
+    x, weight = randn(rows, size, dtype=dtype, device=device), randn(size, dtype=dtype, device=device)
+    extra = randn(rows, size, dtype=dtype, device=device) if residual else None
+    *found, total = rms_norm_fp8_triton(x, weight, 1e-5, extra)
+    assert_close(total, rms_norm_fp8_reference(x, weight, 1e-5, extra)[2], dtype)
+    values, scales, _ = rms_norm_fp8_reference(total, weight, 1e-5)
+    rounded_close((found[0], found[1]), (values, scales))
+
+
+def silu_mul_fp8_case(device: str, dtype: torch.dtype, rows: int, inner: int) -> None:
+    gate_up = randn(rows, 2 * inner, dtype=dtype, device=device) * 4
+    rounded_close(silu_mul_fp8_triton(gate_up), silu_mul_fp8_reference(gate_up))
+
+
 def rotary_fp8_case(
     device: str, dtype: torch.dtype, tokens: int, heads: int, kv_heads: int, head_dim: int, page_size: int, norm: bool
 ) -> None:
@@ -249,6 +274,9 @@ SMALL: list[Case] = [
     (quantize_fp8_case, (3, 96, 32)),
     (quantize_fp8_case, (1, 2, None)),
     (rotary_fp8_case, (7, 4, 2, 16, 3, False)),
+    (rms_norm_fp8_case, (3, 65, True)),
+    (rms_norm_fp8_case, (1, 64, False)),
+    (silu_mul_fp8_case, (3, 70)),
 ]
 
 # A GPU host runs these too, in every dtype.
@@ -263,6 +291,9 @@ LARGE: list[Case] = [
     (rotary_kv_case, (123, 16, 8, 128, 64, True)),
     (rotary_fp8_case, (123, 32, 8, 128, 16, False)),
     (rotary_fp8_case, (123, 16, 8, 128, 64, True)),
+    (rms_norm_fp8_case, (300, 4096, True)),
+    (rms_norm_fp8_case, (17, 14336, False)),
+    (silu_mul_fp8_case, (513, 14336)),
     (quantize_fp8_case, (300, 4096, None)),
     (quantize_fp8_case, (65, 14336, None)),
     (quantize_fp8_case, (65, 14336, 128)),

@@ -20,8 +20,10 @@ from lightllm_rs.kernels.paged_prefill_attention import kernel as prefill
 from lightllm_rs.kernels.quantize_fp8 import kernel as quantize
 from lightllm_rs.kernels.quantize_fp8.reference import SMALLEST_SCALE
 from lightllm_rs.kernels.rms_norm import kernel as rms_norm
+from lightllm_rs.kernels.rms_norm_fp8 import kernel as rms_norm_fp8
 from lightllm_rs.kernels.rotary_kv import kernel as rotary
 from lightllm_rs.kernels.silu_mul import kernel as silu_mul
+from lightllm_rs.kernels.silu_mul_fp8 import kernel as silu_mul_fp8
 
 # (compute capability, shared memory of one block in bytes): A100, RTX 4090, H100.
 TARGETS = [(80, 163 << 10), (89, 99 << 10), (90, 227 << 10)]
@@ -104,3 +106,9 @@ def test_fp8(capability: int, limit: int) -> None:
         {"GROUP": 128, "BLOCK_GROUPS": 32, "BLOCK": 128},
     ):
         assert shared_memory(quantize.quantize_fp8_kernel, capability, types, {**constants, **shape}) <= limit
+    types = dict.fromkeys(("x_ptr", "residual_ptr", "weight_ptr", "sum_ptr", "gate_up_ptr"), "*bf16")
+    types.update(y_ptr="*fp8e4nv", scale_ptr="*fp32", size="i32", inner="i32", eps="fp32")
+    norm = {**constants, "HAS_RESIDUAL": True, "BLOCK": 4096}
+    assert shared_memory(rms_norm_fp8.rms_norm_fp8_kernel, capability, types, norm, num_warps=8) <= limit
+    silu = {**constants, "BLOCK": 16384}
+    assert shared_memory(silu_mul_fp8.silu_mul_fp8_kernel, capability, types, silu, num_warps=16) <= limit
