@@ -1,6 +1,7 @@
 """silu(gate) * up and quantisation in Triton.
 
-y = g / (1 + exp(-g)) * u;  scale = max|y| / 448;  the values are y / scale. One program a row: the scale needs all of it.
+y = g / (1 + exp(-g)) * u;  scale = max|y| / 448;  the values are y / scale.
+One program a row: the scale needs all of it.
 """
 
 # Triton compiles the kernels from their source and types them itself.

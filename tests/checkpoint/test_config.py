@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from helpers.quantised_models import CHANNEL
 from helpers.tiny_models import LLAMA3_SCALING, make_tiny_model, tiny_config
 from lightllm_rs.checkpoint import CheckpointError, Llama3Scaling, UnsupportedModel, locate
 from lightllm_rs.checkpoint.families import FAMILIES
@@ -51,6 +52,51 @@ UNSUPPORTED: list[tuple[str, dict[str, Any], str]] = [
     ("llama", {"head_dim": 15}, "head_dim 15"),
     ("llama", {"head_dim": 512}, "head_dim 512"),
 ]
+
+
+BLOCKS: dict[str, Any] = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+
+
+def channels(**changes: Any) -> dict[str, Any]:
+    """CHANNEL with something else in its weights' scheme."""
+    group = CHANNEL["config_groups"]["group_0"]
+    return {**CHANNEL, "config_groups": {"group_0": {**group, "weights": {**group["weights"], **changes}}}}
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"quant_method": "gptq", "bits": 4}, "quant_method 'gptq' is not supported, only fp8, compressed-tensors and"),
+    ({"quant_method": "fp8"}, "weight_block_size None is not supported"),
+    ({**BLOCKS, "weight_block_size": [64, 128]}, r"weight_block_size \[64, 128\] is not supported"),
+    ({**BLOCKS, "fmt": "e5m2"}, "fmt 'e5m2' is not supported, only e4m3 is"),
+    ({**BLOCKS, "activation_scheme": "static"}, "activation_scheme 'static' is not supported"),
+    ({**CHANNEL, "format": "pack-quantized"}, "format 'pack-quantized' is not supported"),
+    ({**CHANNEL, "kv_cache_scheme": {"num_bits": 8}}, "kv_cache_scheme 'not null' is not supported"),
+    ({**CHANNEL, "config_groups": {}}, "config_groups must hold one group"),
+    (channels(num_bits=4), "num_bits 4 is not supported"),
+    (channels(type="int"), "type 'int' is not supported"),
+    (channels(strategy="tensor"), "strategy 'tensor' is not supported, only channel is"),
+    (channels(symmetric=False), "dynamic or symmetric"),
+]
+
+
+@pytest.mark.parametrize(("config", "message"), REFUSED, ids=lambda value: str(value)[:40])
+def test_quantisation_that_is_not_built_is_refused_by_name(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnsupportedModel, match=message):
+        parse(quantization_config=config)
+
+
+def test_modules_that_are_not_quantised() -> None:
+    named = parse(quantization_config={**BLOCKS, "modules_to_not_convert": ["lm_head", "layers.1.mlp"]}).quantization
+    assert named is not None
+    assert named.scales == "block"
+    assert named.covers("model.layers.0.mlp.down_proj")
+    assert named.covers("model.layers.11.mlp.down_proj")
+    assert not named.covers("model.layers.1.mlp.down_proj")
+    pattern = parse(quantization_config={**CHANNEL, "ignore": ["re:.*q_proj"]}).quantization
+    assert pattern is not None
+    assert not pattern.covers("model.layers.0.self_attn.q_proj")
+    with pytest.raises(CheckpointError, match="no regular expression"):
+        parse(quantization_config={**CHANNEL, "ignore": ["re:("]}).quantization.covers("x")  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("kind", "overrides", "message"), UNSUPPORTED, ids=lambda value: str(value)[:40])

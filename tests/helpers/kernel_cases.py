@@ -16,6 +16,8 @@ from lightllm_rs.kernels.all_reduce_norm import TURNS, Mailbox, all_reduce_norm
 from lightllm_rs.kernels.all_reduce_norm.mailbox import PROGRAMS
 from lightllm_rs.kernels.all_reduce_norm.reference import all_reduce_norm_reference
 from lightllm_rs.kernels.fp8 import FP8
+from lightllm_rs.kernels.fp8_block_linear.kernel import fp8_block_linear_triton
+from lightllm_rs.kernels.fp8_block_linear.reference import fp8_block_linear_reference
 from lightllm_rs.kernels.paged_decode_attention.kernel import paged_decode_attention_triton
 from lightllm_rs.kernels.paged_decode_attention.reference import paged_decode_attention_reference
 from lightllm_rs.kernels.paged_prefill_attention.kernel import paged_prefill_attention_triton
@@ -242,6 +244,16 @@ def silu_mul_fp8_case(device: str, dtype: torch.dtype, rows: int, inner: int) ->
     rounded_close(silu_mul_fp8_triton(gate_up), silu_mul_fp8_reference(gate_up))
 
 
+def fp8_block_linear_case(device: str, dtype: torch.dtype, tokens: int, outputs: int, inputs: int, bias: bool) -> None:
+    x, x_scale = quantize_fp8_reference(randn(tokens, inputs, dtype=torch.float32, device=device), 128)
+    weight, weight_scale = quantize_fp8_reference(randn(outputs, inputs, dtype=torch.float32, device=device), 128)
+    extra = randn(outputs, dtype=dtype, device=device) if bias else None
+    arguments = (x, x_scale * 3, weight, weight_scale / 5, extra, dtype)
+    # The tensor cores keep fewer bits of a group's sum than float32 has.
+    rounding = torch.float16 if dtype == torch.float32 and device == "cuda" else dtype
+    assert_close(fp8_block_linear_triton(*arguments), fp8_block_linear_reference(*arguments), rounding)
+
+
 def rotary_fp8_case(
     device: str, dtype: torch.dtype, tokens: int, heads: int, kv_heads: int, head_dim: int, page_size: int, norm: bool
 ) -> None:
@@ -277,6 +289,8 @@ SMALL: list[Case] = [
     (rms_norm_fp8_case, (3, 65, True)),
     (rms_norm_fp8_case, (1, 64, False)),
     (silu_mul_fp8_case, (3, 70)),
+    (fp8_block_linear_case, (3, 70, 256, True)),
+    (fp8_block_linear_case, (17, 16, 128, False)),
 ]
 
 # A GPU host runs these too, in every dtype.
@@ -294,6 +308,7 @@ LARGE: list[Case] = [
     (rms_norm_fp8_case, (300, 4096, True)),
     (rms_norm_fp8_case, (17, 14336, False)),
     (silu_mul_fp8_case, (513, 14336)),
+    *[(fp8_block_linear_case, (tokens, 1040, 4096, True)) for tokens in (1, 16, 33, 300)],
     (quantize_fp8_case, (300, 4096, None)),
     (quantize_fp8_case, (65, 14336, None)),
     (quantize_fp8_case, (65, 14336, 128)),

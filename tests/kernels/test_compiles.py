@@ -15,6 +15,7 @@ from triton.compiler import ASTSource
 
 from lightllm_rs.kernels.all_reduce_norm import kernel as all_reduce_norm
 from lightllm_rs.kernels.fp8 import LARGEST
+from lightllm_rs.kernels.fp8_block_linear import kernel as block_linear
 from lightllm_rs.kernels.paged_decode_attention import kernel as decode
 from lightllm_rs.kernels.paged_prefill_attention import kernel as prefill
 from lightllm_rs.kernels.quantize_fp8 import kernel as quantize
@@ -112,3 +113,11 @@ def test_fp8(capability: int, limit: int) -> None:
     assert shared_memory(rms_norm_fp8.rms_norm_fp8_kernel, capability, types, norm, num_warps=8) <= limit
     silu = {**constants, "BLOCK": 16384}
     assert shared_memory(silu_mul_fp8.silu_mul_fp8_kernel, capability, types, silu, num_warps=16) <= limit
+    pointers = {"x_ptr": "*fp8e4nv", "weight_ptr": "*fp8e4nv", "bias_ptr": "*bf16", "y_ptr": "*bf16"}
+    types = {**pointers, **dict.fromkeys(("x_scale_ptr", "weight_scale_ptr"), "*fp32")}
+    types.update(dict.fromkeys(("tokens", "outputs", "groups"), "i32"))
+    for tokens in (1, 64, 1000):
+        block_m, block_n, warps, stages = block_linear.tile(tokens)
+        constants = {"HAS_BIAS": True, "GROUP": 128, "BLOCK_M": block_m, "BLOCK_N": block_n}
+        kernel = block_linear.fp8_block_linear_kernel
+        assert shared_memory(kernel, capability, types, constants, num_warps=warps, num_stages=stages) <= limit

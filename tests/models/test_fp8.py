@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from helpers.model_runner import ModelRunner, Sequence
-from helpers.quantised_models import CHANNEL, MATRICES, quantised_files, set_config
+from helpers.quantised_models import CHANNEL, MATRICES, block_quantised_files, quantised_files, set_config
 from helpers.tiny_models import make_tiny_model
 from lightllm_rs.checkpoint import CheckpointError, Quantization, UnsupportedModel, locate
 from lightllm_rs.kernels.fp8 import FP8, to_fp8
@@ -72,6 +72,23 @@ def test_a_quantised_checkpoint_is_the_model_quantised_on_load(tmp_path: Path, c
     quantised_files(folder, config)
     assert torch.equal(logits(load(folder)), expected)
     assert torch.equal(logits(load(folder, quantize=True)), expected), "--quantization fp8 changes nothing more"
+
+
+def test_a_block_wise_checkpoint(tmp_path: Path) -> None:
+    """Keys and values, 2 heads of 40, end inside blocks."""
+    shape = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 16, "head_dim": 40}
+    folder, plain = (make_tiny_model(tmp_path / name, "qwen3", **shape) for name in ("blocks", "plain"))
+    exact = logits(load(folder))
+    block_quantised_files(folder)
+    block_quantised_files(plain, dequantise=True)
+    model = load(folder)
+    whole = logits(model)
+    for module in model.modules():
+        if isinstance(module, Fp8Matrix):
+            module.rounds_activations = False
+    found = logits(model)
+    assert error(found, logits(load(plain))) < 1e-5
+    assert 0.005 < error(found, exact) < error(whole, exact) < 0.12
 
 
 @pytest.mark.parametrize("skip", ["model.layers.1.mlp.down_proj", "re:.*layers.0.self_attn.*"])

@@ -26,8 +26,11 @@ class Fp8Matrix(nn.Module):
     """y = x W^T + b with W = weight * scale. weight: e4m3 [rows, columns]; scale: float32 [rows].
 
     Attributes:
+        group: inputs of a token that share a scale; None: all.
         rounds_activations: on a CPU, whether x is rounded as on a GPU; False tells what the weights alone cost.
     """
+
+    group: int | None = None
 
     def __init__(
         self,
@@ -75,21 +78,30 @@ class Fp8Matrix(nn.Module):
             return
         rows, columns = self.weight.shape
         plain = Matrix(rows, columns, False, self.dtype, self.weight.device)
-        plain.weight = (self.weight.float() * self.scale[:, None]).to(self.dtype)
+        plain.weight = self.dequantised().to(self.dtype)
         plain.bias = self.bias
         plain.pack()
         self.plain, self.weight = plain, None
 
+    def dequantised(self) -> Tensor:
+        """float32 [rows, columns]."""
+        assert self.weight is not None, "asked for before packing"
+        return self.weight.float() * self.scale[:, None]
+
     def forward(self, x: Tensor) -> Tensor:
         """x: [T, columns] -> [T, rows]."""
-        if self.plain is not None:
-            if self.rounds_activations:
-                values, scales = quantize_fp8(x)
-                x = (values.float() * scales[:, None]).to(x.dtype)
-            out: Tensor = self.plain(x)
-            return out
+        if self.plain is None:
+            return self.product(*quantize_fp8(x, self.group))
+        if self.rounds_activations:
+            values, scales = quantize_fp8(x, self.group)
+            groups = scales.view(x.shape[0], -1, 1)
+            x = (values.float().view(*groups.shape[:2], -1) * groups).view(x.shape).to(x.dtype)
+        out: Tensor = self.plain(x)
+        return out
+
+    def product(self, values: Tensor, scales: Tensor) -> Tensor:
+        """The layer on a GPU, on what `quantize_fp8` made of x."""
         assert self.weight is not None, "a weight is either here or packed"
-        values, scales = quantize_fp8(x)
         return torch._scaled_mm(
             values,
             self.weight.t(),

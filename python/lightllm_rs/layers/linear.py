@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import Quantization, UnsupportedModel
+from .fp8_block_matrix import Fp8BlockMatrix
 from .fp8_matrix import Fp8Matrix
 from .matrix import Matrix
 from .parallel import TensorParallel
@@ -122,7 +123,8 @@ def make_matrix(
     if not all(covered):
         some, others = names[covered.index(True)], names[covered.index(False)]
         raise UnsupportedModel(f"quantization_config: {some} is quantised and {others}, computed with it, is not")
-    return Fp8Matrix(rows, columns, bias, quantization, dtype, device)
+    kind = Fp8BlockMatrix if quantization.scales == "block" else Fp8Matrix
+    return kind(rows, columns, bias, quantization, dtype, device)
 
 
 def store_all(target: Tensor, source: Tensor) -> None:

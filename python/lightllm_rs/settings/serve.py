@@ -54,7 +54,9 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = "auto"
     kv_cache_dtype: Annotated[
         Literal["auto", "fp8"],
-        _meta("keys and values: auto is the dtype of the arithmetic; fp8 holds twice the tokens, see quantization.md"),
+        _meta(
+            "keys and values: auto is the dtype of the arithmetic; fp8 holds twice the tokens, see docs/quantization.md"
+        ),
     ] = "auto"
     device: Annotated[Literal["auto", "cpu", "cuda"], _meta("auto is cuda where there is an NVIDIA GPU")] = "auto"
     seed: Annotated[
