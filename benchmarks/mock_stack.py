@@ -6,7 +6,6 @@ Reports the time that one request spends in the stack, the same at 256 streams, 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import statistics
 import time
@@ -42,22 +41,22 @@ def main() -> None:
         host, port = server.host, server.port
         one = {"prompt": prompt, "max_tokens": 1, "temperature": 0, "ignore_eos": True}
         many = {**one, "max_tokens": options.tokens}
-        asyncio.run(run_load(host, port, [one] * 20, 1))
+        run_load(host, port, [one] * 20, 1)
         for round_number in range(options.rounds):
-            alone = summary(asyncio.run(run_load(host, port, [one] * 200, 1)))
-            note("one request, one token: end to end ms (median)", alone["e2e_ms_p50"])
-            stream = summary(asyncio.run(run_load(host, port, [many] * 4, 1)))
-            note("one stream: ms between tokens (mean)", stream["itl_ms_mean"])
-            note("one stream: tokens a second", stream["output_tokens_per_second"])
+            alone = summary(run_load(host, port, [one] * 200, 1))
+            note("one request, one token: end to end ms (median)", alone["median_e2el_ms"])
+            stream = summary(run_load(host, port, [many] * 4, 1))
+            note("one stream: ms between tokens (mean)", stream["mean_itl_ms"])
+            note("one stream: tokens a second", stream["output_throughput"])
             bodies = [{**many, "prompt": f"{round_number} {index} {prompt}"} for index in range(options.streams * 2)]
             before, began = cpu_by_process(server.process.pid), time.perf_counter()
-            full = summary(asyncio.run(run_load(host, port, bodies, options.streams)))
+            full = summary(run_load(host, port, bodies, options.streams))
             wall = time.perf_counter() - began
             label = f"{options.streams} streams"
-            note(f"{label}: output tokens a second", full["output_tokens_per_second"])
-            note(f"{label}: ttft ms (median)", full["ttft_ms_p50"])
-            note(f"{label}: ms between chunks (mean)", full["itl_ms_mean"])
-            note(f"{label}: errors", full["errors"])
+            note(f"{label}: output tokens a second", full["output_throughput"])
+            note(f"{label}: ttft ms (median)", full["median_ttft_ms"])
+            note(f"{label}: ms between chunks (mean)", full["mean_itl_ms"])
+            note(f"{label}: errors", full["failed"])
             for name, seconds in cpu_by_process(server.process.pid).items():
                 note(f"{label}: share of a core, {name}", (seconds - before.get(name, 0.0)) / wall)
     print(json.dumps({name: round(statistics.median(values), 3) for name, values in runs.items()}, indent=1))

@@ -8,7 +8,6 @@ to its tokens' results. Prints a table of medians over the runs.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import random
 import statistics
@@ -39,8 +38,8 @@ def live(options: argparse.Namespace, seed: int, journal: Path) -> dict[str, Any
         bodies.append({"prompt": f"{number} {words}", "max_tokens": tokens, "ignore_eos": True, "temperature": 0})
     flags = ["--backend", "mock", "--mock-step-ms", str(options.step_ms), "--max-num-seqs", str(options.slots)]
     with serving(*flags, "--journal", str(journal)) as server:
-        results = asyncio.run(run_arrivals(server.host, server.port, bodies, times))
-    failed = [result.error for result in results if result.error]
+        outcomes, _ = run_arrivals(server.host, server.port, bodies, times)
+    failed = [outcome.error for outcome in outcomes if outcome.error]
     assert not failed, failed[0]
     return summary(journal)
 

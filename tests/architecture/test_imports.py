@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "simulate": {"_core"},
     "replay": {"_core"},
     "profile": {"backend", "supervisor", "process", "messages", "settings"},
-    "bench": {"tokenizer", "checkpoint", "settings", "simulate"},
+    "bench": {"tokenizer", "checkpoint", "settings", "simulate", "messages", "process", "supervisor"},
 }
 """What each package may import of its siblings; `lightllm_rs` itself (the version) is open to all."""
 

@@ -127,6 +127,41 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
     shown.add_argument("--disable-tqdm", action="store_true", help="no progress bar")
 
 
+def add_latency_flags(parser: argparse.ArgumentParser) -> None:
+    """What `bench latency` has beside the settings of `serve`."""
+    group = parser.add_argument_group("Batch")
+    group.add_argument("--input-len", type=at_least(1), default=32, metavar="N", help="tokens of a prompt [default 32]")
+    group.add_argument("--output-len", type=at_least(1), default=128, metavar="N", help="of an answer [default 128]")
+    group.add_argument("--batch-size", type=at_least(1), default=8, metavar="N", help="requests [default 8]")
+    group.add_argument("--num-iters-warmup", type=at_least(0), default=3, metavar="N", help="[default 3]")
+    group.add_argument("--num-iters", type=at_least(1), default=10, metavar="N", help="batches timed [default 10]")
+    _add_engine_flags(group)
+
+
+def add_throughput_flags(parser: argparse.ArgumentParser) -> None:
+    """What `bench throughput` has beside the settings of `serve`."""
+    add_dataset_flags(parser, 1000, 1024, 128)
+    _add_engine_flags(parser.add_argument_group("Run"))
+
+
+def add_startup_flags(parser: argparse.ArgumentParser) -> None:
+    """All of `bench startup`; what is not its own goes to `serve`."""
+    group = parser.add_argument_group("Starts")
+    group.add_argument("--num-iters", type=at_least(1), default=3, metavar="N", help="starts [default 3]")
+    group.add_argument("--cold", action="store_true", help="each start has an empty cache of Triton's compiled kernels")
+    group.add_argument(
+        "--start-seconds", type=above_zero, default=600.0, metavar="S", help="most for one start [default 600]"
+    )
+    group.add_argument("--output-json", metavar="FILE", help="file for all figures")
+    parser.add_argument("flags", nargs="*", metavar="-- FLAGS", help="what serve is given, after --")
+
+
+def _add_engine_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--temperature", type=between(0.0, 100.0), default=0.0, metavar="X", help="[default 0: greedy]")
+    group.add_argument("--output-json", metavar="FILE", help="file for all figures")
+    group.add_argument("--disable-tqdm", action="store_true", help="no progress bar")
+
+
 class Limits(argparse.Action):
     """`ttft:200 tpot:50` as milliseconds by metric."""
 

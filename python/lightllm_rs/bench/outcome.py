@@ -40,7 +40,6 @@ class Outcome:
     gaps: list[float] = field(default_factory=list)
     prompt_tokens: int = 0
     output_tokens: int = 0
-    text: str = ""
     error: str = ""
 
     @property
