@@ -84,8 +84,8 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
         type=at_least(1),
         default=1,
         metavar="N",
-        help="client processes that share the load: one Python process takes about 100,000 events a second, and is "
-        "what is measured beyond that [default 1]",
+        help="client processes that share the load: one takes some 50,000 events a second without being what is "
+        "measured [default 1]",
     )
     load.add_argument("--request-timeout", type=above_zero, default=21_600.0, metavar="S", help="[default 6 h]")
 
