@@ -57,6 +57,10 @@ CASES = {
     "prefill": Case(4096, 16, 128, 64),
     "prefix": Case(256, 64, 384, 64, shared_prefix=3072),
     "rate": Case(512, 128, 300, 0, rate=20.0),
+    # Lengths of published figures of FP8 servers; they want --max-num-seqs as high as the concurrency.
+    "128-128": Case(128, 128, 3072, 1024),
+    "1000-1000": Case(1000, 1000, 512, 512),
+    "2048-2048": Case(2048, 2048, 256, 256),
 }
 
 
@@ -96,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--client", required=True, help="path of the vllm-rs binary")
     parser.add_argument("--model", required=True, help="folder with config.json and tokenizer.json")
-    parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--cases", default="single,decode,mixed,prefill,prefix,rate", help=f"of {', '.join(CASES)}")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--output", help="file for the whole result")
     parser.add_argument("flags", nargs="*", help="further flags of the server, after --")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..fp8 import Fp8Rows
 from .reference import quantize_fp8_reference
 
 __all__ = ["quantize_fp8"]
 
 
-def quantize_fp8(x: Tensor, group: int | None = None) -> tuple[Tensor, Tensor]:
+def quantize_fp8(x: Tensor, group: int | None = None) -> Fp8Rows:
     """(values, scales): e4m3 [T, size] and float32 [T, size / group], with x ~ values * scales of their group.
 
     x: [T, size]. group: neighbours in a row that share a scale; None: the whole row, and the scales are [T].

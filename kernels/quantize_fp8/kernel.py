@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..checks import check_floats, require
-from ..fp8 import FP8, LARGEST
+from ..fp8 import FP8, LARGEST, Fp8Rows
 from .reference import SMALLEST_SCALE
 
 
@@ -53,7 +53,7 @@ def quantize_fp8_kernel(
     tl.store(scale_ptr + row * groups + group, scale, mask=group < groups)
 
 
-def quantize_fp8_triton(x: Tensor, group: int | None = None) -> tuple[Tensor, Tensor]:
+def quantize_fp8_triton(x: Tensor, group: int | None = None) -> Fp8Rows:
     """See `quantize_fp8`. x: contiguous [T, size], size at most 65,536 and a multiple of `group`."""
     require(x.dim() == 2 and 0 < x.shape[1] <= 65536, f"x must be [T, at most 65536], not {list(x.shape)}")
     check_floats(x=x)
@@ -77,4 +77,4 @@ def quantize_fp8_triton(x: Tensor, group: int | None = None) -> tuple[Tensor, Te
             SMALLEST_SCALE=SMALLEST_SCALE,
             num_warps=min(16, max(1, block_groups * block // 512)),
         )
-    return values, scales.view(-1) if group is None else scales
+    return Fp8Rows(values, scales.view(-1) if group is None else scales)

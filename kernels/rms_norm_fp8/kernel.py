@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..checks import check_floats, require
-from ..fp8 import FP8, LARGEST
+from ..fp8 import FP8, LARGEST, Fp8Rows
 from ..quantize_fp8.kernel import round_row
 from ..quantize_fp8.reference import SMALLEST_SCALE
 
@@ -54,7 +54,7 @@ def rms_norm_fp8_kernel(
 
 def rms_norm_fp8_triton(
     x: Tensor, weight: Tensor, eps: float, residual: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Fp8Rows, Tensor]:
     """See `rms_norm_fp8`. x and residual: contiguous [T, hidden], hidden at most 65,536."""
     require(x.dim() == 2 and weight.shape == x.shape[1:], f"norm of {list(x.shape)} by a weight {list(weight.shape)}")
     require(x.shape[1] <= 65536, f"a row of {x.shape[1]} does not fit one program")
@@ -84,4 +84,4 @@ def rms_norm_fp8_triton(
             SMALLEST_SCALE=SMALLEST_SCALE,
             num_warps=min(16, max(1, block // 512)),
         )
-    return values, scales, total
+    return Fp8Rows(values, scales), total

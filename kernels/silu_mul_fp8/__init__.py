@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..fp8 import Fp8Rows
 from .reference import silu_mul_fp8_reference
 
 __all__ = ["silu_mul_fp8"]
 
 
-def silu_mul_fp8(gate_up: Tensor) -> tuple[Tensor, Tensor]:
+def silu_mul_fp8(gate_up: Tensor) -> Fp8Rows:
     """(values, scales), e4m3 [T, inner] and float32 [T]: `quantize_fp8` of silu(gate) * up, rounded once.
 
     gate_up: [T, 2 * inner], gate first.

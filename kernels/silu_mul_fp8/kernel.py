@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..checks import check_floats, require
-from ..fp8 import FP8, LARGEST
+from ..fp8 import FP8, LARGEST, Fp8Rows
 from ..quantize_fp8.kernel import round_row
 from ..quantize_fp8.reference import SMALLEST_SCALE
 
@@ -40,7 +40,7 @@ def silu_mul_fp8_kernel(
     tl.store(scale_ptr + row, scale)
 
 
-def silu_mul_fp8_triton(gate_up: Tensor) -> tuple[Tensor, Tensor]:
+def silu_mul_fp8_triton(gate_up: Tensor) -> Fp8Rows:
     """See `silu_mul_fp8`. gate_up: contiguous [T, 2 * inner], inner at most 65,536."""
     require(gate_up.dim() == 2 and gate_up.shape[1] % 2 == 0, f"gate_up must be [T, 2 n], not {list(gate_up.shape)}")
     check_floats(gate_up=gate_up)
@@ -60,4 +60,4 @@ def silu_mul_fp8_triton(gate_up: Tensor) -> tuple[Tensor, Tensor]:
             SMALLEST_SCALE=SMALLEST_SCALE,
             num_warps=min(16, max(1, block // 512)),
         )
-    return values, scales
+    return Fp8Rows(values, scales)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoint import Quantization, UnsupportedModel
-from ..kernels.fp8 import FP8
+from ..kernels.fp8 import FP8, Fp8Rows
 from ..kernels.quantize_fp8 import quantize_fp8
 from .matrix import Matrix
 from .weights import Weight
@@ -88,15 +88,19 @@ class Fp8Matrix(nn.Module):
         assert self.weight is not None, "asked for before packing"
         return self.weight.float() * self.scale[:, None]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [T, columns] -> [T, rows]."""
+    @property
+    def takes_rounded(self) -> bool:
+        """Whether `forward` takes tokens that are rounded already, with one scale each."""
+        return self.group is None and (self.plain is None or self.rounds_activations)
+
+    def forward(self, x: Tensor | Fp8Rows) -> Tensor:
+        """x: [T, columns], rounded or not -> [T, rows]."""
+        if isinstance(x, Tensor) and (self.plain is None or self.rounds_activations):
+            x = quantize_fp8(x, self.group)
         if self.plain is None:
-            return self.product(*quantize_fp8(x, self.group))
-        if self.rounds_activations:
-            values, scales = quantize_fp8(x, self.group)
-            groups = scales.view(x.shape[0], -1, 1)
-            x = (values.float().view(*groups.shape[:2], -1) * groups).view(x.shape).to(x.dtype)
-        out: Tensor = self.plain(x)
+            assert isinstance(x, Fp8Rows), "rounded above"
+            return self.product(x.values, x.scales)
+        out: Tensor = self.plain(x.dequantised(self.dtype) if isinstance(x, Fp8Rows) else x)
         return out
 
     def product(self, values: Tensor, scales: Tensor) -> Tensor:

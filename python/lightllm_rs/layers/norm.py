@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from ..kernels.all_reduce_norm import all_reduce_norm
+from ..kernels.fp8 import Fp8Rows
 from ..kernels.rms_norm import rms_norm
+from ..kernels.rms_norm_fp8 import rms_norm_fp8
 from .parallel import TensorParallel
 from .weights import Layer, Weight, part_of
 
@@ -46,3 +48,11 @@ class RmsNorm(Layer):
         if peers is not None and x.shape[0] <= peers.mailbox.rows:
             return all_reduce_norm(x, self.weight, self.eps, residual, peers.mailbox, self.turn)
         return rms_norm(self.tp.all_reduce(x), self.weight, self.eps, residual)
+
+    def rounded(self, x: Tensor, residual: Tensor | None = None) -> tuple[Tensor | Fp8Rows, Tensor]:
+        """`forward`, for a product of 8-bit floats: rounded to those, but not where ranks exchange few rows."""
+        peers = self.tp.peers
+        if peers is not None and x.shape[0] <= peers.mailbox.rows:
+            exchanged: tuple[Tensor, Tensor] = self(x, residual)
+            return exchanged
+        return rms_norm_fp8(self.tp.all_reduce(x), self.weight, self.eps, residual)
