@@ -12,7 +12,6 @@ from lightllm_rs.bench.figures import figures, goodput, spread
 from lightllm_rs.bench.load import Load, _part, arrivals
 from lightllm_rs.bench.outcome import Outcome, Prompt
 from lightllm_rs.bench.report import report, sweep_table
-from lightllm_rs.bench.stream import Connection
 from lightllm_rs.bench.target import Target, target_of
 from lightllm_rs.cli import main
 
@@ -94,32 +93,6 @@ def test_processes_share_prompts_and_concurrency(concurrency: int, processes: in
     assert sum(part.concurrency for part in parts) == concurrency
 
 
-def test_an_event_may_come_in_pieces() -> None:
-    connection = Connection()
-    connection._status = 200
-    connection._outcome = Outcome(1.0)
-    pieces = [
-        b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n',
-        b'data: {"choices":[{"te',
-        b'xt":"a"}]}\n\nda',
-        b'ta: {"choices":[{"text":"the \\"error\\" is"}]}\n\n: keep-alive\n',
-        b'\ndata: {"choices":[],"usage":{"prompt_tokens":4,"completion_tokens":9}}\n\ndata: [DONE]\n\n',
-    ]
-    for piece in pieces:
-        connection.on_body(piece)
-    outcome = connection._finished()
-    assert outcome.error == ""
-    assert (outcome.prompt_tokens, outcome.output_tokens, len(outcome.gaps)) == (4, 9, 1)
-
-
-def test_an_error_in_the_stream_is_a_failure() -> None:
-    connection = Connection()
-    connection._status = 200
-    connection._outcome = Outcome(1.0)
-    connection.on_body(b'data: {"choices":[{"text":"a"}]}\n\ndata: {"error":{"message":"out of pages"}}\n\n')
-    assert connection._finished().error == "out of pages"
-
-
 def test_tables_have_all_that_was_measured() -> None:
     result = {**figures(OUTCOMES, 2.0, [99.0], {"ttft": 250.0}), "max_concurrency": 4, "request_rate": None}
     text = report(result, ["ttft", "e2el"])
@@ -128,6 +101,7 @@ def test_tables_have_all_that_was_measured() -> None:
     assert "Inter-token" not in text
     assert "RPS" not in text
     assert len(sweep_table([result, result], "max_concurrency", [99.0]).splitlines()) == 3
+    assert "inf" in sweep_table([result, {**result, "request_rate": 4.0}], "request_rate", [99.0])
 
 
 def test_addresses() -> None:

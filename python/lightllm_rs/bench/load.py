@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ LEAD_SECONDS = 0.5
 
 TELL_SECONDS = 0.25
 """How often a client process says how far it is."""
+
+END_SECONDS = 1.0
+"""A client process that has said its last ends within this time, or is killed."""
 
 _READY = "ready"
 
@@ -117,7 +121,7 @@ def _run_apart(load: Load, processes: int, progress: Callable[[int], object]) ->
         for pipe in pipes:
             pipe.close()
         for worker in workers:
-            worker.join(5)
+            worker.join(END_SECONDS)
             if worker.is_alive():
                 worker.kill()
     return [outcome for outcome in outcomes if outcome is not None], ended - began
@@ -131,7 +135,8 @@ def _received(pipe: Pipe[Any, Any]) -> Any:
 
 
 def _work(pipe: Pipe[Any, Any], load: Load) -> None:
-    """A client process."""
+    """A client process. Ctrl-C is for its parent, which ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe.send(_READY)
     began = pipe.recv()
     outcomes = _loop(_drive(load, began, pipe.send))

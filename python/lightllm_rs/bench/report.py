@@ -70,7 +70,10 @@ def sweep_table(results: Sequence[Mapping[str, Any]], swept: str, percentiles: S
     if any(result["request_goodput"] is not None for result in results):
         columns.insert(2, ("goodput", "request_goodput", ".2f"))
     cells = [[name for name, _, _ in columns]]
-    cells += [[format(result[key], form) for _, key, form in columns] for result in results]
+    # What has no value is a rate: all at once.
+    cells += [
+        ["inf" if result[key] is None else format(result[key], form) for _, key, form in columns] for result in results
+    ]
     widths = [max(len(line[column]) for line in cells) for column in range(len(columns))]
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
 

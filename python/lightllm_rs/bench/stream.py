@@ -17,8 +17,8 @@ from lightllm_rs.bench.outcome import Outcome, Prompt
 from lightllm_rs.bench.target import Target
 
 EVENT_END = b"\n\n"
-DATA = b"data: "
-DONE = b"data: [DONE]"
+DATA = b"data:"
+DONE = (b"data: [DONE]", b"data:[DONE]")
 NO_TEXT = (b'"choices":[]', b'"choices": []', b'"role":"assistant","content":""', b'"role": "assistant", "content": ""')
 """Marks of events that bring no text: the usage at the end, and the role at the beginning of a chat."""
 
@@ -30,10 +30,12 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         reusable: the last answer ended and the server keeps the connection open.
+        answered: anything came for the last request.
     """
 
     def __init__(self) -> None:
         self.reusable = False
+        self.answered = False
         self._transport: asyncio.Transport | None = None
         self._ended: asyncio.Future[None] | None = None
         self._outcome = Outcome(0.0)
@@ -47,7 +49,8 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None, "not connected"
         self._ended = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
-        self._rest, self._error_body, self._status, self.reusable = b"", b"", 0, False
+        self._rest, self._error_body, self._status = b"", b"", 0
+        self.reusable = self.answered = False
         self._outcome = Outcome(time.perf_counter(), prompt_tokens=prompt.tokens)
         self._transport.write(request)
         await self._ended
@@ -66,6 +69,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._parser is None:
             return
+        self.answered = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -85,7 +89,10 @@ class Connection(asyncio.Protocol):
             self._error_body += body
             return
         now = time.perf_counter()
-        *events, self._rest = (self._rest + body if self._rest else body).split(EVENT_END)
+        data = self._rest + body if self._rest else body
+        if b"\r" in data:  # some servers end lines so; in JSON it is escaped
+            data = data.replace(b"\r\n", b"\n")
+        *events, self._rest = data.split(EVENT_END)
         for event in events:
             self._take(event, now)
 
@@ -165,20 +172,35 @@ class Connections:
         """One request; what goes wrong stands in the outcome."""
         request = self._target.request(prompt)
         began = time.perf_counter()
-        connection = None
         try:
-            connection = self._idle.pop() if self._idle else await self._connect()
-            outcome = await asyncio.wait_for(connection.ask(request, prompt), self._timeout)
+            outcome = await asyncio.wait_for(self._ask(request, prompt), self._timeout)
         except asyncio.TimeoutError:
             outcome = Outcome(began, error=f"no answer within {self._timeout:g} s")
         except OSError as error:
             outcome = Outcome(began, error=f"cannot connect to {self._target.host}:{self._target.port}: {error}")
         outcome.began = began
-        if connection is not None:
+        return outcome
+
+    async def _ask(self, request: bytes, prompt: Prompt) -> Outcome:
+        while self._idle:
+            connection = self._idle.pop()
             if connection.reusable:
-                self._idle.append(connection)
-            else:
-                connection.close()
+                outcome = await self._ask_by(connection, request, prompt)
+                if connection.answered:
+                    return outcome
+                break  # the server closed it as the request went out: nothing was done with it
+        return await self._ask_by(await self._connect(), request, prompt)
+
+    async def _ask_by(self, connection: Connection, request: bytes, prompt: Prompt) -> Outcome:
+        try:
+            outcome = await connection.ask(request, prompt)
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+        if connection.reusable:
+            self._idle.append(connection)
+        else:
+            connection.close()
         return outcome
 
     async def _connect(self) -> Connection:
