@@ -7,7 +7,7 @@ Times are integers in nanoseconds of any clock that does not run backwards. Wher
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import ClassVar, final
+from typing import ClassVar, Protocol, final
 
 __all__ = [
     "Admission",
@@ -16,19 +16,25 @@ __all__ = [
     "ClockRanBackwards",
     "ContextExceeded",
     "DeadlineMissed",
+    "Detokenizer",
     "Difference",
     "DuplicateId",
     "EmptyPrompt",
+    "EventTemplate",
     "FrameError",
     "InputError",
     "InvalidArgument",
     "InvalidConfig",
+    "Logprobs",
+    "News",
     "NothingToDo",
     "OrderConfig",
     "Output",
+    "Pieces",
     "PolicyConfig",
     "PromptTooLong",
     "QueueFull",
+    "Record",
     "ReplayReport",
     "Request",
     "RouterError",
@@ -41,6 +47,9 @@ __all__ = [
     "Stats",
     "StepPlan",
     "StepResult",
+    "StopSet",
+    "TextOutput",
+    "TextStreams",
     "TooLargeForPool",
     "TooManySiblings",
     "UnexpectedStep",
@@ -934,3 +943,200 @@ def reencode_frame(union: str, frame: bytes) -> bytes:
         FrameError: the frame does not decode.
         ValueError: there is no such union.
     """
+
+# Text of outputs: from token ids to text and events, for all streams of an HTTP process at once.
+
+@final
+class Pieces:
+    """The bytes of all tokens of a vocabulary.
+
+    Args:
+        spelling: "byte-level" (GPT-2's letters) or "sentence-piece" (U+2581 is a space, `<0x0A>` a byte).
+        tokens: letters and id of each token; ids may be left out.
+        special: ids that texts leave out where special tokens are skipped.
+    """
+
+    def __new__(cls, spelling: str, tokens: Sequence[tuple[str, int]], special: Sequence[int]) -> Pieces: ...
+    def bytes_of(self, token: int) -> bytes:
+        """Bytes of a token, perhaps part of a character; none for an id that the vocabulary lacks."""
+
+    def detokenizer(self, skip_special: bool) -> Detokenizer:
+        """For one output."""
+
+@final
+class Detokenizer:
+    """Turns the tokens of one output into text that never ends in part of a character."""
+
+    def push(self, token: int, /) -> str:
+        """The text that `token` makes certain."""
+
+    def finish(self) -> str:
+        """What is left, with U+FFFD for bytes that are no text."""
+
+class _Decodes(Protocol):
+    def push(self, token: int, /) -> str: ...
+    def finish(self) -> str: ...
+
+@final
+class StopSet:
+    """Stop strings, none of them empty, ready to be looked for; shared by all outputs of a request."""
+
+    def __new__(cls, strings: Sequence[str]) -> StopSet: ...
+
+@final
+class Logprobs:
+    """Log-probabilities at one position."""
+
+    @property
+    def chosen(self) -> float:
+        """Of the token that stands there."""
+
+    @property
+    def alternatives(self) -> list[tuple[int, float]]:
+        """The most probable tokens and theirs, best first."""
+
+@final
+class Record:
+    """A token of the output, where a route shows tokens."""
+
+    @property
+    def token(self) -> int: ...
+    @property
+    def text(self) -> str:
+        """What it adds to the text."""
+
+    @property
+    def start(self) -> int:
+        """Letters of the text before it."""
+
+    @property
+    def kept(self) -> bool:
+        """It is part of the text: no end token, and not behind a stop string."""
+
+    @property
+    def logprobs(self) -> Logprobs | None: ...
+
+@final
+class TextOutput:
+    """Takes the rows of one request at the router and keeps what the answer has not used yet.
+
+    Args:
+        detokenizer: a copy of it is used; other objects than `Detokenizer` are called for each token.
+        stops: what ends the text; with `include_stop` it is part of it.
+        min_tokens: stop strings are looked for behind so many tokens.
+        records: keep the tokens for `records`.
+        drop: the one token that the router must make is not shown.
+        quiet: nobody wants to hear of it before the end.
+        opening: text that the answer begins with.
+        began: of the request's arrival, in seconds of the clock that `TextStreams.feed` is told.
+    """
+
+    def __new__(
+        cls,
+        detokenizer: _Decodes,
+        *,
+        stops: StopSet | None,
+        include_stop: bool,
+        min_tokens: int,
+        records: bool,
+        drop: bool,
+        quiet: bool,
+        opening: str,
+        began: float,
+    ) -> TextOutput: ...
+    @property
+    def tokens(self) -> int:
+        """Generated so far, the end token included."""
+
+    @property
+    def finish(self) -> str | None:
+        """ "stop" or "length" once it has ended."""
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens of the prompt that were found in the prefix cache."""
+
+    @property
+    def last_at(self) -> float:
+        """Time of the latest token."""
+
+    @property
+    def unsent(self) -> int:
+        """Tokens since the text was last taken."""
+
+    @property
+    def has_text(self) -> bool:
+        """Whether `text` would return any."""
+
+    @property
+    def prompt_scored(self) -> int:
+        """Length of `prompt_logprobs()`."""
+
+    def prompt_logprobs(self) -> list[Logprobs | None]:
+        """Of the prompt's positions so far, where asked for; None at position 0."""
+
+    def look(self) -> None:
+        """The reader takes what is new: it wants to hear of what comes later."""
+
+    def text(self) -> str:
+        """The text since the last call."""
+
+    def records(self) -> list[Record]:
+        """The tokens since the last call whose text has been let out."""
+
+@final
+class EventTemplate:
+    """How an answer writes the events of its choices: all parts are JSON but the frame around it.
+
+    An event is `head INDEX field TEXT ,"logprobs":... ,"finish_reason":... tail`, where TEXT is `before "..." after`,
+    or `empty` without a text. The first event of a choice has `first` in place of TEXT, if that is not empty.
+    """
+
+    def __new__(
+        cls, *, head: bytes, field: bytes, before: bytes, after: bytes, empty: bytes, tail: bytes, first: bytes
+    ) -> EventTemplate: ...
+    def write(self, output: TextOutput, index: int, logprobs: bytes | None = None) -> bytes:
+        """All that is new of a choice; b"" if that is nothing to show yet. `logprobs`, in JSON, are always shown."""
+
+@final
+class News:
+    """What a step's frame was to those who wait: numbers of requests."""
+
+    @property
+    def moved(self) -> list[int]:
+        """Those with something new, unless that was said and nobody has looked since."""
+
+    @property
+    def ended(self) -> list[int]:
+        """Those of `moved` that are over."""
+
+    @property
+    def stopped(self) -> list[int]:
+        """Those of `ended` that the router goes on with."""
+
+    @property
+    def faults(self) -> list[tuple[int, str]]:
+        """Those that cannot go on, and why; the router goes on with them."""
+
+@final
+class TextStreams:
+    """The outputs of all requests under way, by their numbers at the router."""
+
+    def __new__(cls) -> TextStreams: ...
+    def open(self, request: int, output: TextOutput) -> None:
+        """Rows of this request go to `output` from now on, until it has ended."""
+
+    def close(self, request: int) -> bool:
+        """Forgets a request. Returns whether it was known."""
+
+    def feed(self, frame: bytes, now: float) -> News | None:
+        """Takes a frame of the router at time `now`, in seconds; None if it says something else than outputs.
+
+        Raises:
+            FrameError: the frame does not decode.
+            RuntimeError: an invariant does not hold, now or in a call before.
+        """
+
+    def take_latencies(self) -> tuple[list[float], list[float]]:
+        """Seconds from requests' arrivals to their first tokens, and between two steps of a request, since the last
+        call; at most 65,536 of each are kept."""

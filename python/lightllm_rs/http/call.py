@@ -6,11 +6,11 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+from lightllm_rs._core import StopSet, TextOutput
 from lightllm_rs.http.choice import Choice
 from lightllm_rs.http.errors import ApiError
 from lightllm_rs.http.sampling import Wishes
 from lightllm_rs.http.service import Service
-from lightllm_rs.tokenizer import StopMatcher, StopSet
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,6 @@ class Call:
 
     Args:
         stream: whether the waiter wants every step, or only the end.
-        records: whether the answer shows tokens.
 
     Attributes:
         error: why it failed, if it did.
@@ -51,7 +50,6 @@ class Call:
         *,
         began: float,
         stream: bool,
-        records: bool = False,
     ) -> None:
         self.service = service
         self.engine = service.engine
@@ -69,17 +67,23 @@ class Call:
         self.choices = [
             Choice(
                 self,
-                prompt * wishes.n + number,
-                prompt,
-                len(prompts[prompt].ids),
-                service.tokenizer.detokenizer(wishes.skip_special),
-                StopMatcher(stops, wishes.include_stop) if stops is not None else None,
-                wishes.sampling.min_tokens,
-                records or wishes.logprobs >= 0,
-                drop=prompts[prompt].max_tokens == 0,
+                number * wishes.n + sibling,
+                number,
+                len(prompt.ids),
+                TextOutput(
+                    service.tokenizer.detokenizer(wishes.skip_special),
+                    stops=stops,
+                    include_stop=wishes.include_stop,
+                    min_tokens=wishes.sampling.min_tokens,
+                    records=wishes.logprobs >= 0,
+                    drop=prompt.max_tokens == 0,
+                    quiet=not stream,
+                    opening=prompt.text,
+                    began=began,
+                ),
             )
-            for prompt in range(len(prompts))
-            for number in range(wishes.n)
+            for number, prompt in enumerate(prompts)
+            for sibling in range(wishes.n)
         ]
         self._running = len(self.choices)
 
@@ -102,7 +106,7 @@ class Call:
 
     def touch(self, choice: Choice) -> None:
         """A choice has something new."""
-        if choice.finish is not None:
+        if choice.ended:
             self._running -= 1
         if not choice.queued:
             choice.queued = True
@@ -131,6 +135,7 @@ class Call:
         moved, self.moved = self.moved, []
         for choice in moved:
             choice.queued = False
+            choice.output.look()
         return moved
 
     def fail(self, error: ApiError) -> None:
@@ -155,7 +160,7 @@ class Call:
             self._abort()
 
     def _abort(self) -> None:
-        numbers = [choice.number for choice in self.choices if choice.finish is None and choice.number]
+        numbers = [choice.number for choice in self.choices if not choice.ended and choice.number]
         if numbers:
             self.engine.abort(numbers)
 
@@ -167,10 +172,9 @@ class Call:
     @property
     def output_tokens(self) -> int:
         """Tokens of all choices."""
-        return sum(choice.tokens for choice in self.choices)
+        return sum(choice.output.tokens for choice in self.choices)
 
     @property
     def cached_tokens(self) -> int:
         """Prompt tokens that the prefix cache had, for the first choice of each prompt."""
-        firsts = self.choices[:: self.wishes.n]
-        return sum(choice.admission.cached_tokens for choice in firsts if choice.admission is not None)
+        return sum(choice.output.cached_tokens for choice in self.choices[:: self.wishes.n])

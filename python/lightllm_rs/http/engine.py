@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from lightllm_rs._core import FrameError, News, TextOutput, TextStreams
 from lightllm_rs.http.errors import ApiError, internal, of_failure, unavailable
 from lightllm_rs.messages import requests
 from lightllm_rs.messages.frames import PROTOCOL, BadFrame, encode, pack_u32
@@ -23,16 +24,18 @@ RECEIVED_BYTES = 1 << 16
 
 
 class Sink(Protocol):
-    """What takes the output of one request; both methods are called on the event loop.
+    """What waits for the output of one request; both methods are called on the event loop.
 
     Attributes:
         number: of the request at the router.
+        output: takes its rows.
     """
 
     number: int
+    output: TextOutput
 
-    def take(self, row: requests.OutputRow, now: float) -> bool:
-        """One row, at `time.perf_counter()` `now`. Returns whether the request has ended."""
+    def moved(self, ended: bool) -> None:
+        """The output has something new; with `ended` it is the last, and until the next `look` nothing is said."""
         ...
 
     def fail(self, error: ApiError) -> None:
@@ -49,12 +52,14 @@ class Engine:
     Attributes:
         limits: what the router said in its hello; None while there is no engine.
         bad_frames: frames that did not decode.
+        streams: makes the text of all outputs.
     """
 
     def __init__(self, process: str) -> None:
         self._process = process
         self._dealer: AsyncDealer | None = None
         self._sinks: dict[int, Sink] = {}
+        self.streams = TextStreams()
         self._next = 1
         self._taken = 0
         self._reported = 0
@@ -83,7 +88,8 @@ class Engine:
             self._dealer.close()
             self._dealer = None
         sinks, self._sinks = self._sinks, {}
-        for sink in sinks.values():
+        for number, sink in sinks.items():
+            self.streams.close(number)
             sink.fail(unavailable(f"the request was lost: {reason}", "engine_lost"))
 
     def ready(self) -> requests.RouterHello:
@@ -105,6 +111,7 @@ class Engine:
         for number, sink in enumerate(sinks, self._next):
             sink.number = number
             self._sinks[number] = sink
+            self.streams.open(number, sink.output)
         first = self._next
         self._next += len(sinks)
         add = requests.Add(
@@ -124,6 +131,11 @@ class Engine:
     def abort(self, numbers: list[int]) -> None:
         """Nobody wants these requests any more; nothing more is said about them."""
         live = [number for number in numbers if self._sinks.pop(number, None) is not None]
+        for number in live:
+            self.streams.close(number)
+        self._send_abort(live)
+
+    def _send_abort(self, live: list[int]) -> None:
         if live and self._dealer is not None:
             self._dealer.send(encode(requests.Abort(live)))
 
@@ -140,41 +152,41 @@ class Engine:
     def _on_frame(self, frame: bytes) -> None:
         self._taken += len(frame)
         try:
-            message = requests.router_decoder.decode(frame)
-        except BadFrame as error:
+            news = self.streams.feed(frame, time.perf_counter())
+            message = None if news is not None else requests.router_decoder.decode(frame)
+        except (FrameError, BadFrame) as error:
             self.bad_frames += 1
             log.error("a frame of the router does not decode and was dropped: %s", error)
             return
-        if isinstance(message, requests.StepOutput):
-            self._outputs(message)
+        if news is not None:
+            self._tell(news)
         elif isinstance(message, requests.Failed):
             sink = self._sinks.pop(message.request, None)
             if sink is not None:
+                self.streams.close(message.request)
                 sink.fail(of_failure(message.kind, message.message, message.retry_after))
-        else:
+        elif isinstance(message, requests.RouterHello):
             self._taken -= len(frame)  # the router counts what comes after its hello
             self._hello(message)
             return
         if self._taken - self._reported >= RECEIVED_BYTES:
             self._report()
 
-    def _outputs(self, message: requests.StepOutput) -> None:
-        now = time.perf_counter()
-        sinks = self._sinks
-        for row in message.rows:
-            sink = sinks.get(row.request)
-            # A row that crossed with our abort has no sink any more.
-            if sink is None:
-                continue
-            try:
-                ended = sink.take(row, now)
-            except Exception:  # a fault in one answer must not cost the others their rows
-                log.exception("the output of a request could not be taken in")
-                self.abort([row.request])
+    def _tell(self, news: News) -> None:
+        """Says to those who wait what has become of their requests."""
+        ended = set(news.ended)
+        for number in news.moved:
+            last = number in ended
+            sink = self._sinks.pop(number, None) if last else self._sinks.get(number)
+            if sink is not None:  # else the fault of a sibling has ended it
+                sink.moved(last)
+        self._send_abort(news.stopped)
+        for number, fault in news.faults:
+            log.error("the output of a request could not be taken in: %s", fault)
+            self._send_abort([number])
+            sink = self._sinks.pop(number, None)
+            if sink is not None:
                 sink.fail(internal())
-            else:
-                if ended:
-                    sinks.pop(row.request, None)
 
     def _hello(self, message: requests.RouterHello) -> None:
         if message.protocol != PROTOCOL:

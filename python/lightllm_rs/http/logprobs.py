@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lightllm_rs.http.choice import Record
-from lightllm_rs.messages.frames import unpack_f32, unpack_u32
-from lightllm_rs.messages.sampling import TokenLogprobs
+from lightllm_rs._core import Logprobs, Record
 from lightllm_rs.tokenizer import TextTokenizer
 
 LOWEST = -9999.0
@@ -19,10 +17,9 @@ def finite(value: float) -> float:
     return value if value > LOWEST else LOWEST
 
 
-def alternatives(entry: TokenLogprobs, chosen: int, count: int) -> list[tuple[int, float]]:
+def alternatives(entry: Logprobs, count: int) -> list[tuple[int, float]]:
     """The best `count` tokens of a position, best first."""
-    pairs = zip(unpack_u32(entry.ids).tolist(), unpack_f32(entry.values).tolist(), strict=True)
-    return [(token, finite(value)) for token, value in pairs][:count]
+    return [(token, finite(value)) for token, value in entry.alternatives[:count]]
 
 
 def token_text(tokenizer: TextTokenizer, token: int) -> str:
@@ -45,7 +42,7 @@ class CompletionLogprobs:
         self.top_logprobs: list[dict[str, float] | None] = []
         self.text_offset: list[int] = []
 
-    def add(self, token: int, offset: int, entry: TokenLogprobs | None) -> None:
+    def add(self, token: int, offset: int, entry: Logprobs | None) -> None:
         """A token whose text begins at `offset`. The first token of a prompt has no probability."""
         text = token_text(self._tokenizer, token)
         self.tokens.append(text)
@@ -55,12 +52,12 @@ class CompletionLogprobs:
             self.top_logprobs.append(None)
             return
         chosen = finite(entry.chosen)
-        top = {token_text(self._tokenizer, t): value for t, value in alternatives(entry, token, self._count)}
+        top = {token_text(self._tokenizer, t): value for t, value in alternatives(entry, self._count)}
         top.setdefault(text, chosen)
         self.token_logprobs.append(chosen)
         self.top_logprobs.append(top)
 
-    def add_prompt(self, ids: Sequence[int], entries: Sequence[TokenLogprobs | None]) -> None:
+    def add_prompt(self, ids: Sequence[int], entries: Sequence[Logprobs | None]) -> None:
         """The tokens of an echoed prompt."""
         detokenizer = self._tokenizer.detokenizer(skip_special_tokens=False)
         offset = 0
@@ -96,6 +93,6 @@ def chat_logprobs(tokenizer: TextTokenizer, records: Sequence[Record], count: in
     for record in records:
         if record.kept and record.logprobs is not None:
             entry = _one(tokenizer, record.token, finite(record.logprobs.chosen))
-            tops = alternatives(record.logprobs, record.token, count)
+            tops = alternatives(record.logprobs, count)
             content.append({**entry, "top_logprobs": [_one(tokenizer, token, value) for token, value in tops]})
     return {"content": content, "refusal": None}

@@ -92,7 +92,11 @@ class HttpProcess:
             self._service.tick()
             if time.monotonic() - reported >= TICK_SECONDS:
                 reported = time.monotonic()
-                self._observer.tick(self._engine.bad_frames)
+                self._report()
+
+    def _report(self) -> None:
+        self._observer.latencies(*self._engine.streams.take_latencies())
+        self._observer.tick(self._engine.bad_frames)
 
     def _on_message(self, message: control.SupervisorMessage) -> None:
         if isinstance(message, control.EngineUp):
@@ -114,7 +118,7 @@ class HttpProcess:
 
     def _flush(self) -> None:
         if not self._service.active:
-            self._observer.tick(self._engine.bad_frames)
+            self._report()
 
 
 def _load(child: Child) -> tuple[TextTokenizer, Defaults]:

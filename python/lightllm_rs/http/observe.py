@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lightllm_rs.process.telemetry import Telemetry
@@ -43,14 +44,11 @@ class Observer:
         """A client left before its answer was complete."""
         self._telemetry.add("lightllm_disconnects_total")
 
-    def first_token(self, seconds: float) -> None:
-        """From a request's arrival to its first token."""
-        self._telemetry.observe("vllm:time_to_first_token_seconds", seconds)
-        self._telemetry.observe("request_first_token_duration", seconds)
-
-    def inter_token(self, seconds: float) -> None:
-        """Between two steps of a request."""
-        self._telemetry.observe("vllm:inter_token_latency_seconds", seconds)
+    def latencies(self, first_token: Sequence[float], inter_token: Sequence[float]) -> None:
+        """Seconds from requests' arrivals to their first tokens, and between two steps of a request."""
+        self._telemetry.observe_all("vllm:time_to_first_token_seconds", first_token)
+        self._telemetry.observe_all("request_first_token_duration", first_token)
+        self._telemetry.observe_all("vllm:inter_token_latency_seconds", inter_token)
 
     def submitted(self, call: Call) -> None:
         """A request was sent to the router."""
@@ -73,10 +71,11 @@ class Observer:
         telemetry.observe("request_duration", now - call.began)
         telemetry.observe("request_inference_duration", now - call.submitted)
         for choice in call.choices:
-            telemetry.add("vllm:request_success_total", 1.0, (choice.finish or "length",))
-            telemetry.observe("request_generated_tokens", float(choice.tokens))
-            if choice.tokens:
-                mean = (choice.last_at - call.submitted) / choice.tokens
+            telemetry.add("vllm:request_success_total", 1.0, (choice.output.finish or "length",))
+            tokens = choice.output.tokens
+            telemetry.observe("request_generated_tokens", float(tokens))
+            if tokens:
+                mean = (choice.output.last_at - call.submitted) / tokens
                 telemetry.observe("request_mean_time_per_token_duration", mean)
 
     def tick(self, bad_frames: int) -> None:

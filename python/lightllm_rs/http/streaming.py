@@ -148,7 +148,7 @@ class EventStream(Response):
         if buffered != self._buffered:
             self._buffered, self._sending_since = buffered, now
         stalled = now - self._sending_since >= settings.stream_stall_timeout
-        if stalled or any(choice.unsent > MAX_UNSENT for choice in self._call.moved):
+        if stalled or any(choice.output.unsent > MAX_UNSENT for choice in self._call.moved):
             log.warning("a client does not read its stream and was cut off (%d bytes unsent)", buffered)
             self._call.fail(unavailable("the client did not read its stream"))
             self._transport.abort()  # the blocked send returns, and the watcher hears of the end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 
 from lightllm_rs.messages.frames import encode
 from lightllm_rs.messages.sockets import Dealer, endpoint
@@ -54,6 +55,12 @@ class Telemetry:
         values = self._histograms.setdefault((name, labels), [])
         if len(values) < MAX_VALUES:
             values.append(value)
+
+    def observe_all(self, name: str, values: Sequence[float], labels: tuple[str, ...] = ()) -> None:
+        """Adds several values to a histogram."""
+        if values:
+            kept = self._histograms.setdefault((name, labels), [])
+            kept.extend(values[: MAX_VALUES - len(kept)])
 
     def flush(self) -> None:
         """Sends what was collected, with this process's CPU seconds. Gauges go each time: the server may be new."""

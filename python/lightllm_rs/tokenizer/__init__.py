@@ -6,15 +6,12 @@ from lightllm_rs.tokenizer.chat_template import ChatTemplate
 from lightllm_rs.tokenizer.detokenizer import Detokenizer
 from lightllm_rs.tokenizer.errors import ChatTemplateError, TokenizerError
 from lightllm_rs.tokenizer.load import load_tokenizer
-from lightllm_rs.tokenizer.stop_strings import StopMatcher, StopSet
 from lightllm_rs.tokenizer.text_tokenizer import TextTokenizer
 
 __all__ = [
     "ChatTemplate",
     "ChatTemplateError",
     "Detokenizer",
-    "StopMatcher",
-    "StopSet",
     "TextTokenizer",
     "TokenizerError",
     "load_tokenizer",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tokenizers import Tokenizer
 
 from lightllm_rs.tokenizer.chat_template import ChatTemplate
-from lightllm_rs.tokenizer.detokenizer import Detokenizer, PieceDetokenizer, Pieces, StreamDetokenizer
+from lightllm_rs.tokenizer.detokenizer import Detokenizer, StreamDetokenizer
 from lightllm_rs.tokenizer.pieces import pieces_of
 
 
@@ -31,10 +31,10 @@ class TextTokenizer:
         self.vocab = tokenizer.get_vocab_size(with_added_tokens=True)
         added = tokenizer.get_added_tokens_decoder()
         self.special = frozenset(number for number, token in added.items() if token.special)
-        self.longest = max(map(len, tokenizer.get_vocab(with_added_tokens=True)))
+        vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+        self.longest = max(map(len, vocabulary))
         self._bos = tokenizer.token_to_id(bos_token) if bos_token else None
-        to_bytes = pieces_of(tokenizer)
-        self._pieces = Pieces(tokenizer, to_bytes, self.special) if to_bytes is not None else None
+        self._pieces = pieces_of(tokenizer, vocabulary, self.special)
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Token ids of a text; other threads run meanwhile. A beginning-of-text token never stands there twice."""
@@ -51,7 +51,7 @@ class TextTokenizer:
     def detokenizer(self, skip_special_tokens: bool = True) -> Detokenizer:
         """For one output whose tokens come one after the other."""
         if self._pieces is not None:
-            return PieceDetokenizer(self._pieces, skip_special_tokens)
+            return self._pieces.detokenizer(skip_special_tokens)
         return StreamDetokenizer(self._tokenizer, skip_special_tokens)
 
     def token_bytes(self, token: int) -> bytes:

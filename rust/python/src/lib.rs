@@ -6,6 +6,7 @@ mod errors;
 mod frames;
 mod guard;
 mod order;
+mod pieces;
 mod plan;
 mod policy;
 mod preset;
@@ -15,6 +16,7 @@ mod result;
 mod scheduler;
 mod simulate;
 mod stats;
+mod streams;
 mod text;
 
 use lightllm_router_server as server;
@@ -43,6 +45,8 @@ mod _core {
     #[pymodule_export]
     use super::order::OrderConfig;
     #[pymodule_export]
+    use super::pieces::{Detokenizer, Pieces};
+    #[pymodule_export]
     use super::plan::{Attach, Row, StepPlan};
     #[pymodule_export]
     use super::policy::PolicyConfig;
@@ -60,6 +64,8 @@ mod _core {
     use super::simulate::simulate;
     #[pymodule_export]
     use super::stats::Stats;
+    #[pymodule_export]
+    use super::streams::{EventTemplate, Logprobs, News, Record, StopSet, TextOutput, TextStreams};
     #[pymodule_export]
     use super::{RouterError, run_router};
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lightllm_rs._core import EventTemplate
 from lightllm_rs.http.answers import check_model, counted, json_response, key_of, new_id, service_of, usage_of
 from lightllm_rs.http.body import check_extras, parse_body
 from lightllm_rs.http.call import Call, PromptText
@@ -83,9 +84,15 @@ class _Answer:
         self._usage = body.wants_usage
         self._head = {"id": new_id("chatcmpl"), "created": int(time.time()), "model": service.model_name}
         start = msgspec.json.encode({**self._head, "object": "chat.completion.chunk"})[:-1]
-        self._prefix = b"data: " + start + b',"choices":[{"index":'
-        self._suffix = b',"usage":null}\n\n' if self._usage else b"}\n\n"
-        self._begun: set[int] = set()
+        self._template = EventTemplate(
+            head=b"data: " + start + b',"choices":[{"index":',
+            field=b',"delta":',
+            before=b'{"content":',
+            after=b"}",
+            empty=b"{}",
+            tail=b'}],"usage":null}\n\n' if self._usage else b"}]}\n\n",
+            first=b'{"role":"assistant","content":""}',
+        )
 
     def whole(self) -> dict[str, Any]:
         """The answer in one piece."""
@@ -94,9 +101,9 @@ class _Answer:
             choices.append(
                 {
                     "index": choice.index,
-                    "message": {"role": "assistant", "content": choice.text(), "refusal": None},
+                    "message": {"role": "assistant", "content": choice.output.text(), "refusal": None},
                     "logprobs": self._take_logprobs(choice),
-                    "finish_reason": choice.finish,
+                    "finish_reason": choice.output.finish,
                 }
             )
         return {**self._head, "object": "chat.completion", "choices": choices, "usage": usage_of(self._call)}
@@ -104,41 +111,13 @@ class _Answer:
     def _take_logprobs(self, choice: Choice) -> dict[str, Any] | None:
         if not self._wants_logprobs:
             return None
-        return chat_logprobs(self._tokenizer, choice.records(), self._tops)
+        return chat_logprobs(self._tokenizer, choice.output.records(), self._tops)
 
     def of_choice(self, choice: Choice) -> bytes:
         """One event, the first time after one that names the role."""
-        text = choice.text()
         logprobs = self._take_logprobs(choice)
-        finished = choice.finish is not None
-        before = b""
-        if choice.index not in self._begun:
-            self._begun.add(choice.index)
-            before = self._event(choice, b'{"role":"assistant","content":""}', b"null", b"null")
-        if not text and not finished and (logprobs is None or not logprobs["content"]):
-            return before
-        return before + self._event(
-            choice,
-            b'{"content":' + msgspec.json.encode(text) + b"}" if text else b"{}",
-            b"null" if logprobs is None else msgspec.json.encode(logprobs),
-            b'"%s"' % choice.finish.encode() if choice.finish is not None else b"null",
-        )
-
-    def _event(self, choice: Choice, delta: bytes, logprobs: bytes, finish: bytes) -> bytes:
-        return b"".join(
-            (
-                self._prefix,
-                b"%d" % choice.index,
-                b',"delta":',
-                delta,
-                b',"logprobs":',
-                logprobs,
-                b',"finish_reason":',
-                finish,
-                b"}]",
-                self._suffix,
-            )
-        )
+        shown = logprobs is not None and (logprobs["content"] or choice.output.has_text or choice.ended)
+        return self._template.write(choice.output, choice.index, msgspec.json.encode(logprobs) if shown else None)
 
     def end(self) -> bytes:
         """Usage, if wanted, and the end."""

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lightllm_rs._core import EventTemplate
 from lightllm_rs.http.answers import check_model, counted, json_response, key_of, new_id, service_of, usage_of
 from lightllm_rs.http.body import parse_body
 from lightllm_rs.http.call import Call, PromptText
@@ -91,60 +92,53 @@ class _Answer:
             "created": int(time.time()),
             "model": service.model_name,
         }
-        start = msgspec.json.encode(self._head)[:-1]
-        self._prefix = b"data: " + start + b',"choices":[{"index":'
-        self._suffix = b',"usage":null}\n\n' if self._usage else b"}\n\n"
+        self._template = EventTemplate(
+            head=b"data: " + msgspec.json.encode(self._head)[:-1] + b',"choices":[{"index":',
+            field=b',"text":',
+            before=b"",
+            after=b"",
+            empty=b'""',
+            tail=b'}],"usage":null}\n\n' if self._usage else b"}]}\n\n",
+            first=b"",
+        )
         self._begun: set[int] = set()
 
     def whole(self) -> dict[str, Any]:
         """The answer in one piece."""
         choices = []
         for choice in self._call.choices:
-            text, logprobs = self._take(choice)
-            choices.append({"index": choice.index, "text": text, "logprobs": logprobs, "finish_reason": choice.finish})
+            logprobs, output = self._take_logprobs(choice), choice.output
+            choices.append(
+                {"index": choice.index, "text": output.text(), "logprobs": logprobs, "finish_reason": output.finish}
+            )
         return {**self._head, "choices": choices, "usage": usage_of(self._call)}
 
-    def _take(self, choice: Choice) -> tuple[str, dict[str, Any] | None]:
-        """New text of a choice and its log-probabilities; the first time with the prompt, if that is echoed."""
-        text = choice.text()
-        if self._logprobs is None and choice.index in self._begun:
-            return text, None
+    def _take_logprobs(self, choice: Choice) -> dict[str, Any] | None:
+        """New log-probabilities of a choice; the first time with those of the prompt, if that is echoed."""
+        if self._logprobs is None:
+            return None
         prompt = self._call.prompts[choice.prompt]
-        first = choice.index not in self._begun
-        self._begun.add(choice.index)
-        lists = None
-        if self._logprobs is not None:
-            lists = CompletionLogprobs(self._tokenizer, self._logprobs)
-            if first and self._call.wishes.sampling.prompt_logprobs >= 0:
-                lists.add_prompt(prompt.ids, choice.prompt_logprobs)
-            completion_logprobs(lists, choice.records(), len(prompt.text))
-        return (prompt.text + text if first else text), lists.as_json() if lists is not None else None
+        lists = CompletionLogprobs(self._tokenizer, self._logprobs)
+        if choice.index not in self._begun:
+            self._begun.add(choice.index)
+            if self._call.wishes.sampling.prompt_logprobs >= 0:
+                lists.add_prompt(prompt.ids, choice.output.prompt_logprobs())
+        completion_logprobs(lists, choice.output.records(), len(prompt.text))
+        return lists.as_json()
 
     def _lacks_prompt(self, choice: Choice) -> bool:
         wanted = self._logprobs is not None and self._call.wishes.sampling.prompt_logprobs >= 0
-        return wanted and len(choice.prompt_logprobs) < choice.prompt_tokens
+        return wanted and choice.output.prompt_scored < choice.prompt_tokens
 
     def of_choice(self, choice: Choice) -> bytes:
         """One event. The echoed prompt waits until the log-probabilities of all of it are there."""
-        if choice.finish is None and choice.index not in self._begun and self._lacks_prompt(choice):
+        if self._logprobs is None:
+            return self._template.write(choice.output, choice.index)
+        if not choice.ended and choice.index not in self._begun and self._lacks_prompt(choice):
             return b""
-        text, logprobs = self._take(choice)
-        if not text and choice.finish is None and (logprobs is None or not logprobs["tokens"]):
-            return b""
-        return b"".join(
-            (
-                self._prefix,
-                b"%d" % choice.index,
-                b',"text":',
-                msgspec.json.encode(text),
-                b',"logprobs":',
-                b"null" if logprobs is None else msgspec.json.encode(logprobs),
-                b',"finish_reason":',
-                b"null" if choice.finish is None else b'"%s"' % choice.finish.encode(),
-                b"}]",
-                self._suffix,
-            )
-        )
+        logprobs = self._take_logprobs(choice)
+        shown = logprobs is not None and (logprobs["tokens"] or choice.output.has_text or choice.ended)
+        return self._template.write(choice.output, choice.index, msgspec.json.encode(logprobs) if shown else None)
 
     def end(self) -> bytes:
         """Usage, if wanted, and the end."""

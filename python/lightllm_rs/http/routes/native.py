@@ -9,10 +9,11 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lightllm_rs._core import Record
 from lightllm_rs.http.answers import counted, json_response, key_of, service_of
 from lightllm_rs.http.body import check_extras, parse_body
 from lightllm_rs.http.call import Call, PromptText
-from lightllm_rs.http.choice import Choice, Record
+from lightllm_rs.http.choice import Choice
 from lightllm_rs.http.errors import bad_request
 from lightllm_rs.http.extent import check_choices, check_whole_logprobs
 from lightllm_rs.http.logprobs import finite
@@ -39,11 +40,12 @@ async def generate(request: Request) -> Response:
         def shaped(values: list[Any]) -> Any:
             return values[0] if only else values
 
-        tokens = [[_token(service, choice, record) for record in choice.records()] for choice in call.choices]
+        outputs = [choice.output for choice in call.choices]
+        tokens = [[_token(service, record) for record in output.records()] for output in outputs]
         answer: dict[str, Any] = {
-            "generated_text": [choice.text() for choice in call.choices],
-            "count_output_tokens": shaped([choice.tokens for choice in call.choices]),
-            "finish_reason": shaped([choice.finish for choice in call.choices]),
+            "generated_text": [output.text() for output in outputs],
+            "count_output_tokens": shaped([output.tokens for output in outputs]),
+            "finish_reason": shaped([output.finish for output in outputs]),
             "prompt_tokens": call.prompt_tokens,
         }
         if details:
@@ -98,7 +100,7 @@ async def _call(request: Request, body: GenerateRequest, began: float, *, stream
     return Call(service, [prompt], wishes, began=began, stream=stream)
 
 
-def _token(service: Service, choice: Choice, record: Record) -> dict[str, Any]:
+def _token(service: Service, record: Record) -> dict[str, Any]:
     return {
         "id": record.token,
         "text": record.text,
@@ -117,17 +119,18 @@ class _Events:
     def of_choice(self, choice: Choice) -> bytes:
         """The events of all tokens whose text is certain."""
         out = []
-        records = choice.records()
-        choice.text()  # the records have the text of the tokens, and the last one what the end let out
+        output = choice.output
+        records = output.records()
+        output.text()  # the records have the text of the tokens, and the last one what the end let out
         for number, record in enumerate(records):
-            last = choice.finish is not None and number == len(records) - 1
+            last = choice.ended and number == len(records) - 1
             self._shown += 1
-            token = _token(self._service, choice, record)
+            token = _token(self._service, record)
             event = {
                 "token": {**token, "count_output_tokens": self._shown, "prompt_tokens": choice.prompt_tokens},
                 "generated_text": None,
                 "finished": last,
-                "finish_reason": choice.finish if last else None,
+                "finish_reason": output.finish if last else None,
                 "details": None,
             }
             out.append(b"data:" + msgspec.json.encode(event) + b"\n\n")
