@@ -104,9 +104,13 @@ def test_tables_have_all_that_was_measured() -> None:
     assert "inf" in sweep_table([result, {**result, "request_rate": 4.0}], "request_rate", [99.0])
 
 
-def test_addresses() -> None:
-    target = target_of("https://h.example/base/", "/v1/completions", "m", {})
+def test_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightllm_rs.bench.target.models_of", lambda base: ["tiny", "second"])
+    target = target_of("https://h.example/base/", "/v1/completions", "second", {})
     assert (target.host, target.port, target.tls, target.path) == ("h.example", 443, True, "/base/v1/completions")
+    names = [(None, "tiny"), ("second", "second"), ("/models/tiny", "tiny"), ("other", "other")]
+    for given, name in names:
+        assert target_of("http://h:1", "/v1/completions", given, {}).model == name
     for url, endpoint in (("h:1", "/v1/completions"), ("ftp://h", "/x"), ("http://h", "v1")):
         with pytest.raises(BenchError):
             target_of(url, endpoint, "m", {})

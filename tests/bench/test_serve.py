@@ -107,3 +107,15 @@ def test_failures_are_counted_and_said(
 def test_no_server_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "serve", "--port", "1", "--tokenizer", str(folder)]) == 1
     assert "does not answer" in capsys.readouterr().err
+
+
+def test_a_key_comes_from_the_environment(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LIGHTLLM_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with serving(str(folder), "--backend", "mock", "--api-key", "sesame") as closed:
+        assert bench(closed, folder) == 1
+        assert "answers with status 401: set LIGHTLLM_API_KEY" in capsys.readouterr().err
+        monkeypatch.setenv("OPENAI_API_KEY", "sesame")
+        assert bench(closed, folder) == 0

@@ -120,7 +120,7 @@ def add_serve_flags(parser: argparse.ArgumentParser) -> None:
         help="[default 99]",
     )
     shown.add_argument("--save-result", action="store_true", help="write a JSON file")
-    shown.add_argument("--save-detailed", action="store_true", help="with the times of each request in it")
+    shown.add_argument("--save-detailed", action="store_true", help="the same with the times of each request in it")
     shown.add_argument("--result-dir", default=".", metavar="DIR", help="[default .]")
     shown.add_argument("--result-filename", metavar="FILE", help="name of the file; means --save-result")
     shown.add_argument("--plot", metavar="FILE", help="SVG: over a sweep, or the distributions of one run")

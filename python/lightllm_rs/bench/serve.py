@@ -64,7 +64,7 @@ def run(parsed: argparse.Namespace) -> int:
             else distribution_plot(title, outcomes)
         )
         Path(parsed.plot).write_text(drawn, encoding="utf-8")
-    if parsed.save_result or parsed.result_filename is not None:
+    if parsed.save_result or parsed.save_detailed or parsed.result_filename is not None:
         _save(parsed, target, results)
     return 0
 

@@ -8,6 +8,7 @@ import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -70,7 +71,7 @@ def api_key() -> str | None:
 
 
 def target_of(base_url: str, endpoint: str, model: str | None, extra: dict[str, Any]) -> Target:
-    """The target at a URL; without `model` the first that the server names. Raises BenchError."""
+    """The target at a URL, with the model's name as the server has it. Raises BenchError."""
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise BenchError(f"--base-url {base_url!r} is no address: write it as http://127.0.0.1:8000")
@@ -78,21 +79,38 @@ def target_of(base_url: str, endpoint: str, model: str | None, extra: dict[str, 
         raise BenchError(f"--endpoint must begin with /, and is {endpoint!r}")
     tls = parts.scheme == "https"
     base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-    named = model if model is not None else first_model(base)
+    named = model_name(base, model)
     port = parts.port or (443 if tls else 80)
     return Target(parts.hostname, port, tls, parts.path.rstrip("/") + endpoint, named, extra)
 
 
-def first_model(base: str) -> str:
-    """Name of the first model of a server. Raises BenchError."""
+def model_name(base: str, model: str | None) -> str:
+    """What the server calls `model`: a folder may go by its own name there. None: the first that the server names.
+
+    Raises BenchError.
+    """
+    names = models_of(base)
+    if model is None:
+        return names[0]
+    return next((name for name in (model, Path(model).resolve().name) if name in names), model)
+
+
+def models_of(base: str) -> list[str]:
+    """Names of a server's models, one at least. Raises BenchError."""
     key = api_key()
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     asked = urllib.request.Request(f"{base}/v1/models", headers=headers)  # noqa: S310  http or https, as checked
     try:
         with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310
-            return str(json.load(answer)["data"][0]["id"])
-    except (urllib.error.URLError, OSError) as error:
+            names = [str(model["id"]) for model in json.load(answer)["data"]]
+    except urllib.error.HTTPError as error:
+        hint = f"set {' or '.join(KEYS)}" if error.code in (401, 403) else "is it a server with OpenAI's API?"
+        raise BenchError(f"{base}/v1/models answers with status {error.code}: {hint}") from None
+    except OSError as error:
         reason = getattr(error, "reason", error)
         raise BenchError(f"{base} does not answer ({reason}): is the server running, and is the port right?") from None
     except (ValueError, LookupError, TypeError):
-        raise BenchError(f"{base}/v1/models names no model: pass --model") from None
+        names = []
+    if not names:
+        raise BenchError(f"{base}/v1/models names no model: is it a server with OpenAI's API?")
+    return names
