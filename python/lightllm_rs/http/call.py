@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lightllm_rs._core import StopSet, TextOutput
@@ -39,6 +40,7 @@ class Call:
         error: why it failed, if it did.
         gone: the client left.
         moved: choices with something new since the waiter looked.
+        on_news: called in place of `wake` when something came.
         began, submitted: `time.perf_counter()` of the arrival, and of the way to the router (0 before).
     """
 
@@ -62,6 +64,7 @@ class Call:
         self.moved: list[Choice] = []
         self.began = began
         self.submitted = 0.0
+        self.on_news: Callable[[], None] = self.wake
         self._waiter: asyncio.Future[None] | None = None
         stops = StopSet(wishes.stops) if wishes.stops else None
         self.choices = [
@@ -112,13 +115,18 @@ class Call:
             choice.queued = True
             self.moved.append(choice)
         if self.stream or self._running == 0:
-            self.wake()
+            self.on_news()
 
     def wake(self) -> None:
         """Lets the waiter look."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the waiter sleeps: `wake` would let it look."""
+        return self._waiter is not None and not self._waiter.done()
 
     async def wait(self) -> None:
         """Until something new may be there. For one waiter."""

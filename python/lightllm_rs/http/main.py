@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import time
@@ -27,6 +28,9 @@ from lightllm_rs.tokenizer.trial import try_template
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
+GARBAGE_OBJECTS = 20_000
+"""New containers between two collections: Python's own 700 are a few requests."""
+
 IDLE_FLUSH_SECONDS = 0.02
 """Figures leave so soon after the last request, so that an idle server's page is up to date."""
 
@@ -75,6 +79,9 @@ class HttpProcess:
             self._server: Server = build_server(create_app(self._service), start.settings, child.ready)
         except OSError as error:  # ssl.SSLError is one
             raise StartError(f"the TLS files cannot be used: {error}") from None
+        gc.collect()
+        gc.freeze()  # what is there now stays: collections need not look at it
+        gc.set_threshold(GARBAGE_OBJECTS)
         ticker = asyncio.create_task(self._tick())
         await self._server.serve([inherited(start.listen_fd)])
         ticker.cancel()

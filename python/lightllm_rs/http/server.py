@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from lightllm_rs.http.errors import bad_request
 from lightllm_rs.settings import ServeSettings
@@ -32,10 +32,38 @@ GRACE_SECONDS = 2
 """At the end, answers that are on their way get so long to leave."""
 
 
+class BodyWriter:
+    """Writes parts of a body that has begun, past all layers: one call in place of a dozen, for each token.
+
+    Args:
+        cycle: uvicorn's, of the request.
+    """
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    @property
+    def ready(self) -> bool:
+        """Whether `write` may be called: otherwise the part has to go the long way, which waits for slow readers."""
+        cycle = self._cycle
+        return (
+            cycle.chunked_encoding is True
+            and cycle.response_started
+            and not (cycle.response_complete or cycle.disconnected or cycle.flow.write_paused)
+            and not cycle.transport.is_closing()
+        )
+
+    def write(self, body: bytes) -> None:
+        """A part of the body that is not empty, and not the last one."""
+        self._cycle.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which by itself takes in heads of any length for any time.
 
-    It also lends the transport to the application, for the watch over readers that stall.
+    It also lends the transport to the application, for the watch over readers that stall, and a `BodyWriter`.
     """
 
     _head = 0  # bytes of the head that is coming in; -1 in a body
@@ -91,6 +119,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The head is there."""
         self._head_is_done()
         super().on_headers_complete()
+        self.scope["body_writer"] = BodyWriter(self.cycle)  # type: ignore[typeddict-unknown-key]
 
     def on_message_complete(self) -> None:
         """The request is there; the next bytes are another head."""

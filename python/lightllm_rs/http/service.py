@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lightllm_rs.http.defaults import Defaults
 from lightllm_rs.http.engine import Engine
+from lightllm_rs.http.outbox import Outbox
 from lightllm_rs.settings import ServeSettings
 from lightllm_rs.tokenizer import TextTokenizer
 
@@ -30,6 +31,7 @@ class Service:
         queries: asks the health and the metric server.
         threads: for long texts, off the event loop.
         calls: requests that are being generated; `streams` are those of them that are streamed.
+        outbox: of those that have something to write.
         active: HTTP requests that have no complete answer yet, health questions aside.
         incoming: bytes of bodies that are not all there yet.
         draining: nothing new is accepted.
@@ -50,6 +52,7 @@ class Service:
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "tokenize"))
     calls: set[Call] = field(default_factory=set)
     streams: set[EventStream] = field(default_factory=set)
+    outbox: Outbox = field(default_factory=Outbox)
     active: int = 0
     incoming: int = 0
     draining: bool = False

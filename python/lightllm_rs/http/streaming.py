@@ -16,7 +16,8 @@ from starlette.types import Receive, Scope, Send
 from lightllm_rs.http.body import ClientGone
 from lightllm_rs.http.call import Call
 from lightllm_rs.http.choice import Choice
-from lightllm_rs.http.errors import ApiError, unavailable
+from lightllm_rs.http.errors import ApiError, internal, unavailable
+from lightllm_rs.http.server import BodyWriter
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,9 @@ async def finish(request: Request, call: Call) -> None:
 class EventStream(Response):
     """A stream of events. Its headers leave with the first output, so that a refusal still has a status of its own.
 
-    Text that comes while the client does not read is kept in the choices and leaves in one event later.
+    The task of the request sends headers and end, and waits for slow readers; in between, events are written when the
+    outbox says so, without waking it. Text that comes while the client does not read is kept in the choices and leaves
+    in one event later.
     """
 
     def __init__(self, call: Call, events: Events) -> None:
@@ -90,12 +93,15 @@ class EventStream(Response):
         self._sending_since = 0.0  # the client does not read
         self._buffered = 0
         self._beat = False
+        self._listed = False  # in the outbox
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Runs the call to its end, as an ASGI application."""
         call = self._call
         self._transport: asyncio.WriteTransport = scope["transport"]
+        self._writer: BodyWriter = scope["body_writer"]
         call.service.streams.add(self)
+        call.on_news = self._list
         try:
             async with _running(receive, call):
                 try:
@@ -111,7 +117,7 @@ class EventStream(Response):
     async def _run(self, send: Send) -> None:
         call, events = self._call, self._events
         while not call.gone:
-            body = b"".join([events.of_choice(choice) for choice in call.take_moved()])
+            body = self._new()
             last = call.done
             if call.error is not None:
                 if not self._started:
@@ -134,6 +140,30 @@ class EventStream(Response):
             self._idle_since = time.monotonic()
             await call.wait()
             self._idle_since = 0.0
+
+    def _new(self) -> bytes:
+        return b"".join([self._events.of_choice(choice) for choice in self._call.take_moved()])
+
+    def _list(self) -> None:
+        if not self._listed:
+            self._listed = True
+            self._call.service.outbox.add(self)
+
+    def write_new(self, now: float) -> None:
+        """Writes what is new, unless the task has to do it."""
+        self._listed = False
+        call = self._call
+        if call.done or not (self._started and call.awaited and self._writer.ready):
+            call.wake()
+            return
+        body = self._new()
+        if body:
+            self._writer.write(body)
+            self._idle_since = now
+
+    def break_off(self) -> None:
+        """The events could not be written: a fault of ours."""
+        self._call.fail(internal())
 
     def tick(self, now: float) -> None:
         """Called about once a second: a comment into a silent stream, and an end to one that nobody reads."""
