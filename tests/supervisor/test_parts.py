@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import shlex
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from lightllm_rs.settings import ServeSettings
 from lightllm_rs.supervisor.announce import curl_line
-from lightllm_rs.supervisor.device import choose_device, visible_gpus, with_budgets
+from lightllm_rs.supervisor.device import choose_device, http_workers, visible_gpus, with_budgets
 from lightllm_rs.supervisor.errors import ServiceError
 from lightllm_rs.supervisor.listener import listen, url
 from lightllm_rs.supervisor.model import Model, has_chat_template
@@ -75,15 +77,43 @@ def test_sockets_that_do_not_fit_are_one_line(fake_service: FakeService, tmp_pat
     ("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("::", "[::1]")]
 )
 def test_listens_where_it_is_told(host: str, shown: str) -> None:
-    with listen(host, 0) as listener:
-        port = listener.getsockname()[1]
-        assert url(listener, host, tls=False) == f"http://{shown}:{port}"
-        socket.create_connection((shown.strip("[]"), port)).close()
+    with listen(host, 0) as port:
+        assert url(port, host, tls=False) == f"http://{shown}:{port.number}"
+        socket.create_connection((shown.strip("[]"), port.number)).close()
+
+
+def test_connections_are_dealt_out_to_all_processes() -> None:
+    with listen("127.0.0.1", 0, 3) as port:
+        sockets = [socket.socket(fileno=os.dup(descriptor)) for descriptor in port.descriptors()]
+        with ExitStack() as stack:
+            for listener in sockets:
+                stack.enter_context(listener).setblocking(False)
+            clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port.number))) for _ in range(100)]
+            taken = 0
+            for listener in sockets:
+                before = taken
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        stack.enter_context(listener.accept()[0])
+                        taken += 1
+                assert taken > before, "a process got nothing of 100 connections"
+            assert taken == len(clients)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_port_in_use_is_refused_even_where_it_could_be_shared(count: int) -> None:
+    with listen("127.0.0.1", 0, 2) as port, pytest.raises(ServiceError, match="is in use"):
+        listen("127.0.0.1", port.number, count)
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (7, 1), (8, 2), (16, 4), (128, 4)])
+def test_http_processes_go_by_the_cores(cores: int, workers: int) -> None:
+    assert http_workers(cores) == workers
 
 
 def test_any_address_of_version_6_takes_version_4_too() -> None:
-    with listen("::", 0) as listener:
-        socket.create_connection(("127.0.0.1", listener.getsockname()[1])).close()
+    with listen("::", 0) as port:
+        socket.create_connection(("127.0.0.1", port.number)).close()
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid", "a" * 300])

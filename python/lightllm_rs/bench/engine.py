@@ -122,7 +122,7 @@ def running(settings: ServeSettings, phase: Callable[[str, float, str], None]) -
         control_hub = _hub(undo, run_dir.path, "control")
         for name in ("health", "metrics"):
             _hub(undo, run_dir.path, name)  # figures that nobody reads; a few frames a second wait in it
-        starts = Roster(with_budgets(settings, device), model, device, run_dir.path, -1).engine(0)
+        starts = Roster(with_budgets(settings, device), model, device, run_dir.path, []).engine(0)
         processes = Processes(control_hub, starts)
         undo.callback(processes.stop)
         processes.wait_ready(settings.start_timeout, phase)

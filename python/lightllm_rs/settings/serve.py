@@ -189,7 +189,9 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     host: Annotated[str, _meta("address to listen on", group="HTTP")] = "127.0.0.1"
     port: Annotated[int, _meta("port to listen on (0: any free one)", low=0, high=65_535)] = 8000
-    http_workers: Annotated[int, _meta("HTTP processes", low=1, high=64)] = 1
+    http_workers: Annotated[
+        int, _meta("HTTP processes (0: auto, one for every four CPU cores, at most four)", low=0, high=64)
+    ] = 0
     api_key: Annotated[
         str | None, _meta("key for every route but the health ones; prefer the environment variable", secret=True)
     ] = None

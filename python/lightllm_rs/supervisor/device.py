@@ -13,6 +13,7 @@ from lightllm_rs.supervisor.errors import ServiceError
 
 STEP_TOKENS = {"cpu": 512, "cuda": 8192}
 PREFILL_CHUNK = {"cpu": 256, "cuda": 8192}
+CORES_PER_HTTP_WORKER, MOST_HTTP_WORKERS = 4, 4
 
 
 def visible_gpus(devices: Path = Path("/dev")) -> int:
@@ -43,9 +44,17 @@ def choose_device(settings: ServeSettings, gpus: int) -> str:
     return device
 
 
+def http_workers(cores: int) -> int:
+    """HTTP processes where the settings leave their number open."""
+    return max(1, min(MOST_HTTP_WORKERS, cores // CORES_PER_HTTP_WORKER))
+
+
 def with_budgets(settings: ServeSettings, device: str) -> ServeSettings:
-    """The settings with the tokens of a step and of a prefill chunk decided."""
+    """The settings with the tokens of a step and of a prefill chunk, and the number of HTTP processes, decided."""
     budget, chunk = settings.max_num_batched_tokens, settings.chunked_prefill_size
     budget = budget or max(STEP_TOKENS[device], chunk, settings.max_num_seqs)
     chunk = chunk or min(PREFILL_CHUNK[device], budget)
-    return msgspec.structs.replace(settings, max_num_batched_tokens=budget, chunked_prefill_size=chunk)
+    workers = settings.http_workers or http_workers(len(os.sched_getaffinity(0)))
+    return msgspec.structs.replace(
+        settings, max_num_batched_tokens=budget, chunked_prefill_size=chunk, http_workers=workers
+    )

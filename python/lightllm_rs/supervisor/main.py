@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import resource
-import socket
 import sys
 import time
 from contextlib import ExitStack
@@ -21,7 +20,7 @@ from lightllm_rs.supervisor.child_process import ChildProcess, Command, default_
 from lightllm_rs.supervisor.device import choose_device, visible_gpus, with_budgets
 from lightllm_rs.supervisor.errors import Interrupted, ServiceError
 from lightllm_rs.supervisor.fleet import Fleet
-from lightllm_rs.supervisor.listener import listen, url
+from lightllm_rs.supervisor.listener import HttpPort, listen, url
 from lightllm_rs.supervisor.model import Model, find_model
 from lightllm_rs.supervisor.roster import Roster
 from lightllm_rs.supervisor.run_dir import RunDirectory
@@ -58,16 +57,14 @@ def _serve(settings: ServeSettings, command: Command) -> None:
     settings = with_budgets(settings, device)
     for line in warnings(settings):
         log.warning("%s", line)
-    with listen(settings.host, settings.port) as listener:
+    with listen(settings.host, settings.port, settings.http_workers) as port:
         model = find_model(settings)
         _say(f"lightllm-rs {__version__}: loading {model.name} on {device}")
-        _run(settings, model, device, listener, command, began)
+        _run(settings, model, device, port, command, began)
 
 
-def _run(
-    settings: ServeSettings, model: Model, device: str, listener: socket.socket, command: Command, began: float
-) -> None:
-    address = url(listener, settings.host, settings.ssl_certfile is not None)
+def _run(settings: ServeSettings, model: Model, device: str, port: HttpPort, command: Command, began: float) -> None:
+    address = url(port, settings.host, settings.ssl_certfile is not None)
 
     def announce(children: list[ChildProcess]) -> None:
         curl = curl_line(address, model, settings.api_key is not None, settings.ssl_certfile)
@@ -82,8 +79,8 @@ def _run(
         _check_paths(run_dir)
         undo.callback(close_context)
         fleet = Fleet(run_dir.path, signals, command)
-        roster = Roster(settings, model, device, run_dir.path, listener.fileno())
-        Service(settings, roster, fleet, listener, announce).run()
+        roster = Roster(settings, model, device, run_dir.path, port.descriptors())
+        Service(settings, roster, fleet, port, announce).run()
 
 
 def _check_paths(run_dir: RunDirectory) -> None:

@@ -18,12 +18,14 @@ class Roster:
 
     Args:
         settings: with budgets decided.
-        listen_fd: the bound HTTP socket.
+        listen_fds: the bound HTTP sockets, one for each HTTP process.
     """
 
-    def __init__(self, settings: ServeSettings, model: Model, device: str, run_dir: Path, listen_fd: int) -> None:
+    def __init__(
+        self, settings: ServeSettings, model: Model, device: str, run_dir: Path, listen_fds: list[int]
+    ) -> None:
         self._settings = settings
-        self._listen_fd = listen_fd
+        self._listen_fds = listen_fds
         self._common = ChildStart(
             process="supervisor",
             run_dir=str(run_dir),
@@ -51,8 +53,8 @@ class Roster:
     def others(self) -> list[ChildStart]:
         """HTTP, health and metric server: each of them can be started again alone."""
         http = [
-            self._start(process=f"http-{index}", index=index, listen_fd=self._listen_fd)
-            for index in range(self._settings.http_workers)
+            self._start(process=f"http-{index}", index=index, listen_fd=descriptor)
+            for index, descriptor in enumerate(self._listen_fds)
         ]
         return [*http, self._start(process="health"), self._start(process="metric")]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from lightllm_rs.settings import ServeSettings
 from lightllm_rs.supervisor.child_process import ChildProcess
 from lightllm_rs.supervisor.errors import ServiceError
 from lightllm_rs.supervisor.fleet import Died, Event, Fleet, Said, Signalled
+from lightllm_rs.supervisor.listener import HttpPort
 from lightllm_rs.supervisor.reporter import Reporter
 from lightllm_rs.supervisor.restarts import SERVICE_SECONDS, Restarts
 from lightllm_rs.supervisor.roster import Roster
@@ -33,7 +33,7 @@ class Service:
     the first signal; ENDED. The HTTP processes learn of the engine (router and backends) by EngineUp and EngineDown.
 
     Args:
-        listener: the HTTP port; closed when the service drains.
+        port: of HTTP; closed when the service drains.
         announce: called once, when all is ready, with the children.
     """
 
@@ -42,11 +42,11 @@ class Service:
         settings: ServeSettings,
         roster: Roster,
         fleet: Fleet,
-        listener: socket.socket,
+        port: HttpPort,
         announce: Callable[[list[ChildProcess]], None],
     ) -> None:
         self._settings, self._roster, self._fleet = settings, roster, fleet
-        self._listener, self._announce = listener, announce
+        self._port, self._announce = port, announce
         self._reporter = Reporter(roster.supervisor)
         self._restarts: dict[str, Restarts] = defaultdict(Restarts)
         self._state = LOADING
@@ -226,7 +226,7 @@ class Service:
         elif self._state != ENDED:
             log.info("stopping: running requests have up to %g s", self._settings.drain_timeout)
             self._enter(DRAINING)
-            self._listener.close()
+            self._port.close()
             self._drain_deadline = time.monotonic() + self._settings.drain_timeout
             http = [child for child in self._fleet.children.values() if child.start.package == "http"]
             self._undrained = {child.name for child in http if child.ready is not None}
