@@ -13,7 +13,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 RUST_FILES := Cargo.toml $(shell find rust -name '*.rs' -o -name Cargo.toml 2>/dev/null)
 
-.PHONY: install serve test test-rust test-python lint format fuzz wheel wheelhouse bench clean
+.PHONY: install serve test test-rust test-python sanitize lint format fuzz wheel wheelhouse bench clean
 
 install: $(VENV)/installed
 
@@ -38,6 +38,12 @@ test-rust:
 
 test-python: install
 	$(BIN)/python -m pytest $(ARGS)
+
+# The kernels under the sanitizer of a CUDA toolkit, on a GPU.
+SANITIZER ?= compute-sanitizer
+sanitize: install
+	PYTORCH_NO_CUDA_MEMORY_CACHING=1 $(SANITIZER) --tool memcheck --error-exitcode 9 \
+		$(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels/sanitized.py
 
 lint: install
 	$(BIN)/ruff check .
