@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +34,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(*flags: str, timeout: float = 600.0) -> Iterator[Server]:
-    """`lightllm-rs serve FLAGS` on a free port, ready; ended by SIGTERM.
+def serving(*flags: str, timeout: float = 600.0, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """`lightllm-rs serve FLAGS` on a free port, ready; ended by SIGTERM. It has this process's environment or another.
 
     Its output goes to a file, and is shown when it does not start.
     """
@@ -45,7 +45,7 @@ def serving(*flags: str, timeout: float = 600.0) -> Iterator[Server]:
         log = Path(folder) / "log"
         began = time.perf_counter()
         with log.open("wb") as output:  # a pipe that nobody reads would stop the server once it is full
-            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
         try:
             while not _answers(port):
                 if process.poll() is not None or time.perf_counter() - began > timeout:
