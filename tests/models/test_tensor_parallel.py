@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 from helpers import parallel_rank
+from helpers.model_runner import ModelRunner, Sequence
 from helpers.quantised_models import CHANNEL, quantised_files
 from helpers.tiny_models import make_tiny_model
 from lightllm_rs.checkpoint import UnsupportedModel, locate
+from lightllm_rs.layers.norm import RmsNorm
 from lightllm_rs.layers.parallel import TensorParallel
 from lightllm_rs.models import load_model
 
@@ -82,6 +85,23 @@ def test_mlp_that_does_not_divide_is_refused_at_load(tmp_path: Path) -> None:
     folder = make_tiny_model(tmp_path / "model", intermediate_size=111)
     with pytest.raises(UnsupportedModel, match="111 MLP columns"):
         load_model(locate(str(folder)), dtype=torch.float32, device=torch.device("cpu"), tp=shape(2))
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_norms_take_turns(tmp_path: Path, layers: int) -> None:
+    """No two sums in a row use the same memory, those of one pass and of the next included."""
+    folder = make_tiny_model(tmp_path / "model", num_hidden_layers=layers)
+    model = load_model(locate(str(folder)), dtype=torch.float32, device=torch.device("cpu"))
+    turns: list[int] = []
+    for module in model.modules():
+        if isinstance(module, RmsNorm):
+            module.register_forward_hook(lambda norm, *_: turns.append(norm.turn))
+    runner = ModelRunner(model, dtype=torch.float32, device="cpu")
+    text = Sequence(parallel_rank.TEXT)
+    for _ in range(2):
+        runner.step([], [(text, 5)])
+    assert len(turns) == 2 * (2 * layers + 1)
+    assert all(one != other for one, other in pairwise(turns))
 
 
 def test_more_ranks_than_one_need_a_group() -> None:
