@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from lightllm_rs.backend.mock import MockBackend
 from lightllm_rs.backend.options import Capacity
 from lightllm_rs.cli import main
 from lightllm_rs.messages.steps import RankHello, RankStop, StepResult
-from lightllm_rs.profile.kernel_groups import group_of
+from lightllm_rs.profile.kernel_groups import OTHER, group_of
 from lightllm_rs.profile.timeline import TraceError, Work, read_timeline, timeline
 from lightllm_rs.profile.timeline_table import table
 from lightllm_rs.profile.trace import shapes_of
 from lightllm_rs.settings import SettingsError
+
+KERNELS = Path(__file__).parents[2] / "kernels"
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +98,8 @@ def test_what_is_no_trace_is_said_in_one_line(tmp_path: Path, text: str, capsys:
     [
         ("nvjet_tst_128x64_64x8_2x1_v_bz_TNN", "matrix products"),
         ("void cublasLt::splitKreduce_kernel<32, 16>", "matrix products"),
-        ("_paged_decode_attention_kernel", "attention"),
-        ("_rms_norm_kernel", "norm, rotary, activation"),
+        ("paged_decode_kernel", "attention"),
+        ("rms_norm_kernel", "norm, rotary, activation"),
         ("ncclDevKernel_AllReduce_Sum_bf16_RING_LL", "all-reduce"),
         ("Memcpy HtoD (Pinned -> Device)", "copies"),
         ("void at::native::reduce_kernel<512, 1, at::native::ArgMaxOps>", "sampling"),
@@ -105,6 +108,29 @@ def test_what_is_no_trace_is_said_in_one_line(tmp_path: Path, text: str, capsys:
 )
 def test_kernels_belong_to_groups(kernel: str, group: str) -> None:
     assert group_of(kernel) == group
+
+
+def test_our_own_kernels_all_have_a_group() -> None:
+    jitted = re.compile(r"^@triton\.jit.*?^def (\w+_kernel)\(", re.M | re.S)
+    names = [name for path in KERNELS.rglob("*.py") for name in jitted.findall(path.read_text())]
+    assert len(names) > 5
+    assert [name for name in names if group_of(name) == OTHER] == []
+
+
+@pytest.mark.gpu
+def test_a_recording_has_the_kernels_of_a_gpu(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from lightllm_rs.backend.trace import Recording
+
+    matrix = torch.ones(512, 512, device="cuda")
+    recording = Recording("cuda")
+    for _ in range(5):
+        matrix = torch.relu(matrix @ matrix) * 1e-3
+    recording.save(tmp_path / "gpu.json")
+    found = read_timeline(tmp_path / "gpu.json")
+    assert 0 < found.busy <= 1
+    assert {share.name: share.count for share in found.groups()}["matrix products"] == 5
+    assert len(found.work) == 15
 
 
 def test_shapes() -> None:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("all-reduce", ("nccl", "one_shot", "two_shot", "multimem", "all_reduce", "allreduce")),
-    ("attention", ("attention", "attn", "flash", "fmha", "combine_splits", "merge_splits")),
-    ("matrix products", ("gemm", "gemv", "nvjet", "cutlass", "cublas", "splitk", "matrix", "skinny", "mm", "linear")),
+    ("attention", ("attention", "attn", "flash", "fmha", "paged_", "shared_prefix", "combine_kernel")),
+    (
+        "matrix products",
+        ("gemm", "gemv", "nvjet", "cutlass", "cublas", "splitk", "matrix", "skinny", "::mm", "addmm", "bmm", "linear"),
+    ),
     (
         "norm, rotary, activation",
         ("rms_norm", "rmsnorm", "norm", "rotary", "silu", "residual", "kv_write", "quantize", "quantise"),
     ),
-    ("sampling", ("argmax", "sort", "topk", "top_k", "softmax", "sample", "multinomial", "cumsum", "scan", "draw")),
+    (
+        "sampling",
+        (
+            *("argmax", "sort", "topk", "top_k", "softmax", "sample", "multinomial", "cumsum", "scan", "draw"),
+            *("choose_kernel", "limit_kernel", "survey_kernel"),
+        ),
+    ),
     ("copies", ("memcpy", "memset", "copy", "fill", "cat", "index", "gather", "scatter", "embedding", "arange")),
 )
 """Names of groups, and parts of the names of their kernels in small letters; the first group that fits counts."""
