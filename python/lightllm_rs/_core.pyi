@@ -245,9 +245,13 @@ class SchedulerConfig:
         slots: int = 256,
         context: int = 8192,
         step_tokens: int = 2048,
+        step_ns: int = 0,
+        plan_lead_ns: int = 0,
         prefill_chunk: int = 2048,
         queue_requests: int = 4096,
         queue_tokens: int = 8388608,
+        shared_rows: int = 4,
+        shared_tokens: int = 256,
         prefix_cache: bool = True,
         mode: str = "chunked",
         max_wait_tokens: int = 8,
@@ -284,6 +288,14 @@ class SchedulerConfig:
         """Tokens of one step at most, decode rows counting one each."""
 
     @property
+    def step_ns(self) -> int:
+        """Nanoseconds of a step with prompts at most while others decode, as far as can be told; 0: no bound."""
+
+    @property
+    def plan_lead_ns(self) -> int:
+        """Nanoseconds before the end of a step at which the next should be planned; 0: as soon as possible."""
+
+    @property
     def prefill_chunk(self) -> int:
         """Prefill tokens of one request in one step at most."""
 
@@ -294,6 +306,14 @@ class SchedulerConfig:
     @property
     def queue_tokens(self) -> int:
         """Prompt tokens that may wait."""
+
+    @property
+    def shared_rows(self) -> int:
+        """Decode rows with pages in common that are worth naming as a group; 0: never."""
+
+    @property
+    def shared_tokens(self) -> int:
+        """Tokens in common that are worth it, rounded up to pages."""
 
     @property
     def prefix_cache(self) -> bool:
@@ -768,6 +788,13 @@ class Scheduler:
 
     def schedule(self, now: int) -> StepPlan | None:
         """The next plan; None if there is nothing to do, or two plans have no result yet.
+
+        Raises:
+            ClockRanBackwards
+        """
+
+    def plan_at(self, now: int) -> int:
+        """When `schedule` should be called next, `now` or later: late enough that the plan has what arrives meanwhile.
 
         Raises:
             ClockRanBackwards

@@ -11,6 +11,8 @@ class Scheduling(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only
     Attributes:
         step_tokens: most tokens in one step.
         prefill_chunk: most prompt tokens of one request in one step.
+        max_step_us: microseconds of a step with prompts at most while others decode; 0 for no bound.
+        plan_lead_us: microseconds before the end of a step at which the plan behind it leaves; 0: as soon as it may.
         queue_requests, queue_tokens: what may wait.
         prefix_cache: whether finished requests leave their pages to others.
         mode: "chunked", "prefill_first" or "decode_first".
@@ -31,6 +33,8 @@ class Scheduling(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only
 
     step_tokens: int
     prefill_chunk: int
+    max_step_us: int
+    plan_lead_us: int
     queue_requests: int
     queue_tokens: int
     prefix_cache: bool

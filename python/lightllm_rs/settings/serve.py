@@ -108,6 +108,23 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     chunked_prefill_size: Annotated[
         int, _meta("most prompt tokens of one request in one step (0: auto)", low=0, high=1 << 20)
     ] = 0
+    max_step_ms: Annotated[
+        float,
+        _meta(
+            "most milliseconds of a step with prompts while others decode, as far as the router can tell (0: no bound)",
+            low=0,
+            high=3_600_000,
+        ),
+    ] = 80.0
+    plan_lead_ms: Annotated[
+        float,
+        _meta(
+            "milliseconds before the end of a step at which the next one is planned, so that it has all that came by "
+            "then (0: as early as possible)",
+            low=0,
+            high=1000,
+        ),
+    ] = 2.5
     prefix_caching: Annotated[
         bool, _meta("keep the KV cache of finished requests for others", flag="enable-prefix-caching")
     ] = True

@@ -101,6 +101,10 @@ impl Scheduler {
         Ok(self.work_at(py, now, |scheduler, now| Ok(scheduler.schedule(now)))?.map(StepPlan::of))
     }
 
+    fn plan_at(&self, py: Python<'_>, now: &Bound<'_, PyAny>) -> PyResult<u64> {
+        self.work_at(py, now, |scheduler, now| Ok(scheduler.plan_at(now)))
+    }
+
     fn update(&self, py: Python<'_>, result: &Bound<'_, PyAny>, now: &Bound<'_, PyAny>) -> PyResult<Vec<Output>> {
         let result = instance::<StepResult>(result, "result")?.get().0.clone();
         let outputs = self.work_at(py, now, |scheduler, now| scheduler.update(result, now))?;

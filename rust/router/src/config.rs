@@ -34,6 +34,12 @@ pub struct SchedulerConfig {
     /// Tokens of one step at most, decode rows counting one each. At least `slots`, so that decoding never starves
     /// a prefill.
     pub step_tokens: u32,
+    /// Nanoseconds of a step with prompts at most while others decode, as far as can be told; 0: as long as it takes.
+    /// A step takes a few prompt tokens nevertheless.
+    pub step_ns: u64,
+    /// Nanoseconds before the end of a step at which the plan behind it should leave, to know of all that came until
+    /// then; 0: as soon as it may. See [`Scheduler::plan_at`](crate::Scheduler::plan_at).
+    pub plan_lead_ns: u64,
     /// Prefill tokens of one request in one step at most.
     pub prefill_chunk: u32,
     /// Requests that may wait beside those for which a slot is free. Preempted ones are not refused, and count.
@@ -70,6 +76,8 @@ impl Default for SchedulerConfig {
             slots: 256,
             context: 8192,
             step_tokens: 2048,
+            step_ns: 0,
+            plan_lead_ns: 0,
             prefill_chunk: 2048,
             queue_requests: 4096,
             queue_tokens: 8 << 20,

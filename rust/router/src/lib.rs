@@ -60,6 +60,7 @@
 
 mod admission;
 mod config;
+mod cost;
 mod error;
 mod ids;
 mod memory;

@@ -21,6 +21,9 @@ use crate::{Error, Result};
 /// One plan runs and one waits behind it.
 const PLANS_AHEAD: usize = 2;
 
+/// The unit in which a poll waits.
+const POLL_NS: u64 = 1_000_000;
+
 /// Time between two heartbeats.
 const BEAT_NS: u64 = 1_000_000_000;
 
@@ -52,6 +55,8 @@ pub struct Router<'a> {
     pub outbox: Outbox,
     pub output_writer: OutputWriter,
     plan_writer: PlanWriter,
+    /// When the next plan is made, if it was put off.
+    plan_at: Option<u64>,
 }
 
 impl<'a> Router<'a> {
@@ -71,6 +76,7 @@ impl<'a> Router<'a> {
             outbox: Outbox::default(),
             output_writer: OutputWriter::default(),
             plan_writer: PlanWriter::default(),
+            plan_at: None,
         })
     }
 
@@ -89,7 +95,9 @@ impl<'a> Router<'a> {
                 self.beat(now)?;
                 last_beat = Some(now);
                 period / 1_000_000
-            } as i32;
+            };
+            // Rounded down: a plan that leaves early has lost less than one that comes too late.
+            let wait_ms = self.plan_at.map_or(wait_ms, |at| wait_ms.min(at.saturating_sub(now) / POLL_NS)) as i32;
             Inbox::wait(&inboxes, wait_ms)?;
             while let Some((identity, frame)) = sockets.plans.receive()? {
                 self.hear_rank(&identity, &frame)?;
@@ -129,10 +137,17 @@ impl<'a> Router<'a> {
         Ok(())
     }
 
-    /// Sends plans as long as fewer than two are unanswered.
+    /// Sends plans as long as fewer than two are unanswered, but none before it is due.
     fn send_plans(&mut self) -> Result<()> {
+        self.plan_at = None;
         while self.unanswered.len() < PLANS_AHEAD && self.scheduler.has_work() {
             let begin = self.clock.now();
+            let due = self.scheduler.plan_at(begin);
+            // The poll waits for whole milliseconds.
+            if due >= begin + POLL_NS {
+                self.plan_at = Some(due);
+                return Ok(());
+            }
             let plan = self.scheduler.schedule(begin);
             let planned = self.clock.now();
             let refused = self.scheduler.take_refused();

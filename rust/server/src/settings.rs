@@ -19,6 +19,8 @@ pub fn scheduler_config(wanted: &Scheduling, capacity: Capacity) -> Result<Sched
         slots: capacity.slots,
         context: capacity.context,
         step_tokens: wanted.step_tokens.max(capacity.slots),
+        step_ns: wanted.max_step_us.saturating_mul(1000),
+        plan_lead_ns: wanted.plan_lead_us.saturating_mul(1000),
         prefill_chunk: wanted.prefill_chunk,
         queue_requests: wanted.queue_requests as usize,
         queue_tokens: wanted.queue_tokens.max(u64::from(capacity.context)),
@@ -59,6 +61,8 @@ mod tests {
         Scheduling {
             step_tokens: 4,
             prefill_chunk: 4,
+            max_step_us: 80_000,
+            plan_lead_us: 2500,
             queue_requests: 10,
             queue_tokens: 100,
             prefix_cache: true,
@@ -90,6 +94,7 @@ mod tests {
         let order = config.order;
         assert_eq!((order.priority_age_ns, order.ttft_target_ns, order.refuse_late), (5000, 9000, true));
         assert_eq!((order.tenant_quantum, order.bypass_limit, order.group_tokens), (7, 11, 13));
+        assert_eq!((config.step_ns, config.plan_lead_ns), (80_000_000, 2_500_000));
         assert_eq!(config.seed, 17);
     }
 

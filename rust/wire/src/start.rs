@@ -35,6 +35,10 @@ pub struct Scheduling {
     pub step_tokens: u32,
     /// Most prefill tokens of one request in one step.
     pub prefill_chunk: u32,
+    /// Microseconds of a step with prompts at most while others decode; 0 for no bound.
+    pub max_step_us: u64,
+    /// Microseconds before the end of a step at which the plan behind it leaves; 0: as soon as it may.
+    pub plan_lead_us: u64,
     /// Most requests that wait.
     pub queue_requests: u64,
     /// Most prompt tokens that wait.

@@ -1,5 +1,6 @@
 //! The scheduler: the state, and the calls that change it.
 
+mod budget;
 mod decodes;
 mod groups;
 mod invariants;
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::admission::{AdmissionPolicy, Demand};
 use crate::config::SchedulerConfig;
+use crate::cost::{StepCost, StepLoad};
 use crate::error::{Error, Result};
 use crate::ids::{PageId, RequestId, SlotId};
 use crate::memory::Memory;
@@ -49,6 +51,9 @@ pub struct Scheduler {
     /// Requests given up while they waited.
     refused: Vec<(RequestId, Error)>,
     pace: Pace,
+    cost: StepCost,
+    /// When the latest request was added.
+    latest_arrival: Option<u64>,
     /// Steps since the last that prefilled.
     decode_steps: u32,
     /// Kept for its memory, as is `spare_rows`.
@@ -83,6 +88,7 @@ struct UnansweredStep {
     /// Of all rows, and of the prefill rows.
     tokens: u64,
     prefilled: u64,
+    load: StepLoad,
 }
 
 /// The request of a row may be gone, or preempted, or its slot taken by another when the result comes: the arrival
@@ -124,6 +130,8 @@ impl Scheduler {
             copies: Vec::new(),
             refused: Vec::new(),
             pace: Pace::default(),
+            cost: StepCost::default(),
+            latest_arrival: None,
             decode_steps: 0,
             demands: Vec::new(),
             spare_rows: Vec::new(),
@@ -152,6 +160,7 @@ impl Scheduler {
         }
         let mut sequence = Sequence::new(request, self.next_arrival, now);
         self.next_arrival += members as u64;
+        self.latest_arrival = Some(now);
         sequence.publishes = self.config.prefix_cache;
         if members > 1 && sequence.shares_prompt() && !self.config.prefix_cache {
             // Nothing is shared but within the group.

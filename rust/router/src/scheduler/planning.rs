@@ -2,6 +2,7 @@
 
 use super::{Scheduler, UnansweredRow, UnansweredStep};
 use crate::config::ScheduleMode;
+use crate::cost::StepLoad;
 use crate::ids::SlotId;
 use crate::plan::{Attach, Row, StepPlan};
 use crate::running::Running;
@@ -12,6 +13,10 @@ pub(super) struct Draft {
     pub rows: Vec<UnansweredRow>,
     /// Tokens that the step may still take.
     pub budget: usize,
+    /// Nanoseconds that it should take at most, if there is a bound.
+    pub limit_ns: Option<f64>,
+    /// What it does so far.
+    pub load: StepLoad,
     /// Tokens of the prefill rows.
     pub prefilled: usize,
     /// Pages were short: nobody new comes to run.
@@ -37,6 +42,11 @@ impl Draft {
         });
         self.rows.push(UnansweredRow { request, arrival, slot, end, emits });
         self.budget -= tokens;
+        if from_last {
+            self.load.add_decode(start);
+        } else {
+            self.load.add_prefill(start, tokens);
+        }
         running.told_pages = pages;
         running.planned = end;
         running.planned_outputs += u32::from(emits);
@@ -67,6 +77,8 @@ impl Scheduler {
             },
             rows: self.spare_rows.pop().unwrap_or_default(),
             budget: step_tokens,
+            limit_ns: None,
+            load: StepLoad::default(),
             prefilled: 0,
             preempted: false,
         };
@@ -93,6 +105,7 @@ impl Scheduler {
             planned_ns: now,
             tokens: tokens as u64,
             prefilled: draft.prefilled as u64,
+            load: draft.load,
         });
         self.check();
         Some(draft.plan)
@@ -132,6 +145,7 @@ impl Scheduler {
 
     /// Of running requests first and then of new ones.
     fn plan_all_prefills(&mut self, draft: &mut Draft, now: u64) {
+        draft.limit_ns = self.limit_ns(draft);
         for index in 0..self.running.prefilling().len() {
             self.plan_chunk(draft, self.running.prefilling()[index]);
         }
@@ -142,11 +156,11 @@ impl Scheduler {
 
     /// Plans the next piece of a prefill, if there is one and the step has room for it.
     pub(super) fn plan_chunk(&mut self, draft: &mut Draft, slot: SlotId) {
-        let running = self.running.get_mut(slot).expect("nobody is preempted for a prefill");
-        let tokens = running.prefill_left().min(draft.budget).min(self.config.prefill_chunk as usize);
+        let tokens = self.chunk(draft, slot);
         if tokens == 0 {
             return;
         }
+        let running = self.running.get_mut(slot).expect("it is still there");
         let chunk = &running.sequence.tokens[running.planned..running.planned + tokens];
         draft.plan.token_ids.extend_from_slice(chunk);
         draft.prefilled += tokens;

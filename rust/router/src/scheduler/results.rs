@@ -44,6 +44,7 @@ impl Scheduler {
         let outcomes = read(step, result)?;
         let mut step = self.unanswered.pop_front().expect("just looked at");
         self.pace.note(step.planned_ns, now, step.tokens, step.prefilled);
+        self.cost.note(step.planned_ns, now, &step.load);
         self.queue.set_pace(self.pace.ns_per_token());
         let mut outputs = Vec::with_capacity(outcomes.len());
         let mut bill = Bill::default();

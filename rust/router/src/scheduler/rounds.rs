@@ -37,13 +37,13 @@ struct Round {
 impl Scheduler {
     /// Admits those that wait, in their order, as long as the step has room. Whoever doesn't fit is passed over.
     pub(super) fn admit(&mut self, draft: &mut Draft, now: u64) {
-        if draft.budget == 0 || !self.running.has_free_slot() || self.queue.is_empty() {
+        if self.is_full(draft) || !self.running.has_free_slot() || self.queue.is_empty() {
             return;
         }
         let mut round = Round::default();
         let Self { queue, memory, running, config, .. } = self;
         queue.begin_round(now, |waiting| left_to_compute(waiting, memory, running, config));
-        while draft.budget > 0 && self.running.has_free_slot() {
+        while !self.is_full(draft) && self.running.has_free_slot() {
             let Some(arrival) = self.queue.next_candidate() else { return };
             match self.judge(arrival, &mut round) {
                 Verdict::Admit => {

@@ -5,6 +5,7 @@ mod backend;
 mod driver;
 mod groups;
 mod interleavings;
+mod lateness;
 mod modes;
 mod precedence;
 mod results;

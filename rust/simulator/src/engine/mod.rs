@@ -1,7 +1,7 @@
 //! The loop of a router, with a clock that jumps.
 //!
 //! As in service: a plan leaves whenever fewer than two are without a result and the scheduler has something to plan,
-//! be it that a result came or a request; the backend carries out one plan after the other. Of what happens at the
+//! be it that a result came or a request, or later, if the scheduler says so ([`Scheduler::plan_at`]); the backend carries out one plan after the other. Of what happens at the
 //! same time results come before requests, and all of it before the next plan is made.
 
 mod backend;
@@ -63,6 +63,8 @@ struct Engine {
     journal: Journal,
     strict: bool,
     now: u64,
+    /// When the next plan is made, if it was put off.
+    plan_at: Option<u64>,
     arrived: u64,
 }
 
@@ -85,6 +87,7 @@ impl Engine {
             journal,
             strict: setup.strict,
             now: 0,
+            plan_at: None,
             arrived: 0,
         })
     }
@@ -94,7 +97,8 @@ impl Engine {
         let mut state = State::default();
         for events in 1_u64.. {
             let arrival = self.traffic.next_at()?;
-            let Some(next) = arrival.into_iter().chain(self.backend.next_end()).min() else { break };
+            let events_to_come = [arrival, self.backend.next_end(), self.plan_at];
+            let Some(next) = events_to_come.into_iter().flatten().min() else { break };
             let next = next.max(self.now);
             self.meter.state(&state, self.now, next);
             self.now = next;
@@ -209,7 +213,13 @@ impl Engine {
     }
 
     fn send_plans(&mut self) -> Result<()> {
+        self.plan_at = None;
         while self.scheduler.unanswered() < Scheduler::MAX_UNANSWERED && self.scheduler.has_work() {
+            let at = self.scheduler.plan_at(self.now);
+            if at > self.now {
+                self.plan_at = Some(at);
+                break;
+            }
             let plan = self.scheduler.schedule(self.now);
             let refused = self.scheduler.take_refused();
             self.journal.schedule(self.now, plan.as_ref(), &refused)?;
