@@ -17,12 +17,15 @@ from lightllm_rs.models import load_model
 TEXT = list(range(3, 43))
 
 
-def logits_of(folder: str, tp: TensorParallel) -> torch.Tensor:
-    """Prefill, then a mixed step, then a decode step, page borders between: [61, vocab]."""
+def logits_of(folder: str, tp: TensorParallel, rounded: bool = False) -> torch.Tensor:
+    """Prefill, then a mixed step, then a decode step, page borders between: [61, vocab].
+
+    rounded: in front of 8-bit weights too, where each rank has scales of its own part of a token.
+    """
     model = load_model(locate(folder), dtype=torch.float32, device=torch.device("cpu"), tp=tp)
     for module in model.modules():
         if isinstance(module, Fp8Matrix):
-            module.rounds_activations = False  # a rank rounds its own part of a token, with a scale of that part
+            module.rounds_activations = rounded
     runner = ModelRunner(model, dtype=torch.float32, device="cpu")
     first, second = Sequence(TEXT), Sequence(TEXT[::-1])
     steps = [runner.step([], [(first, 38)], every=True), runner.step([first], [(second, 20)], every=True)]
@@ -33,7 +36,11 @@ def main(rank: int, world: int, store: str, result: str, folders: list[str]) -> 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", store=dist.FileStore(store, world), rank=rank, world_size=world)
     tp = TensorParallel(rank, world, dist.group.WORLD)
-    save_file({str(index): logits_of(folder, tp) for index, folder in enumerate(folders)}, result)
+    found = {}
+    for index, folder in enumerate(folders):
+        found[str(index)] = logits_of(folder, tp)
+        found[f"{index} rounded"] = logits_of(folder, tp, rounded=True)
+    save_file(found, result)
     dist.destroy_process_group()
 
 
