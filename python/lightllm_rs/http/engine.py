@@ -158,6 +158,8 @@ class Engine:
             self.bad_frames += 1
             log.error("a frame of the router does not decode and was dropped: %s", error)
             return
+        except RuntimeError as error:  # what all streams rest on is broken: the supervisor starts this process again
+            raise SystemExit(str(error)) from error
         if news is not None:
             self._tell(news)
         elif isinstance(message, requests.Failed):
