@@ -9,12 +9,13 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lightllm_rs.http.access_log import NAME
 from lightllm_rs.http.auth import KEY_IN_SCOPE, PUBLIC, Keys
 from lightllm_rs.http.errors import ApiError, unavailable
 from lightllm_rs.http.service import Service
 from lightllm_rs.http.upload import Upload
 
-log = logging.getLogger("lightllm_rs.http.access")
+log = logging.getLogger(NAME)
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _UNREADABLE = re.compile(r"[^\x21-\x7e]")

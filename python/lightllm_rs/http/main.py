@@ -12,6 +12,7 @@ from pathlib import Path
 import uvloop
 
 from lightllm_rs.checkpoint import Checkpoint, CheckpointError
+from lightllm_rs.http.access_log import open_access_log
 from lightllm_rs.http.app import create_app
 from lightllm_rs.http.defaults import Defaults, defaults_of
 from lightllm_rs.http.engine import Engine
@@ -82,6 +83,7 @@ class HttpProcess:
         gc.collect()
         gc.freeze()  # what is there now stays: collections need not look at it
         gc.set_threshold(GARBAGE_OBJECTS)
+        access_log = open_access_log()
         ticker = asyncio.create_task(self._tick())
         await self._server.serve([inherited(start.listen_fd)])
         ticker.cancel()
@@ -89,6 +91,7 @@ class HttpProcess:
         self._service.queries.close()
         self._observer.close()
         self._service.threads.shutdown(wait=False, cancel_futures=True)
+        access_log.flush()
 
     async def _tick(self) -> None:
         settings = self._service.settings
