@@ -16,7 +16,6 @@ def paged_prefill_attention(
     page_table: Tensor,
     starts: Tensor,
     lengths: Tensor,
-    max_tokens: int,
     scale: float,
     out: Tensor | None = None,
 ) -> Tensor:
@@ -25,10 +24,10 @@ def paged_prefill_attention(
     q: [tokens, heads, head_dim], the rows one after the other. k_cache, v_cache: [pages, page_size, kv_heads,
     head_dim], where the new tokens' keys and values already are. page_table: int32 [rows, width]. starts: int32
     [rows + 1], first token of each row in q. lengths: int32 [rows], tokens of the row in the cache, the new ones (its
-    last) included. max_tokens: at least the new tokens of the longest row.
+    last) included.
     """
     if q.is_cuda:
         from .kernel import paged_prefill_attention_triton
 
-        return paged_prefill_attention_triton(q, k_cache, v_cache, page_table, starts, lengths, max_tokens, scale, out)
-    return paged_prefill_attention_cpu(q, k_cache, v_cache, page_table, starts, lengths, max_tokens, scale, out)
+        return paged_prefill_attention_triton(q, k_cache, v_cache, page_table, starts, lengths, scale, out)
+    return paged_prefill_attention_cpu(q, k_cache, v_cache, page_table, starts, lengths, scale, out)

@@ -13,7 +13,6 @@ def paged_prefill_attention_reference(
     page_table: Tensor,
     starts: Tensor,
     lengths: Tensor,
-    max_tokens: int,
     scale: float,
     out: Tensor | None = None,
 ) -> Tensor:

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from lightllm_rs.backend.prefix_work import prefix_work, prefixes_of
 from lightllm_rs.kernels.all_reduce_norm import TURNS, Mailbox, all_reduce_norm
 from lightllm_rs.kernels.all_reduce_norm.mailbox import PROGRAMS
 from lightllm_rs.kernels.all_reduce_norm.reference import all_reduce_norm_reference
@@ -181,9 +183,33 @@ def decode_case(
     paged = Paged.of(lengths, page_size, kv_heads, head_dim, dtype, device)
     q = randn(len(lengths), heads, head_dim, dtype=dtype, device=device)
     out = torch.full_like(q, float("nan"))
-    paged_decode_attention_triton(q, paged.k, paged.v, paged.table, paged.lengths, 0.2, out, splits)
+    paged_decode_attention_triton(q, paged.k, paged.v, paged.table, paged.lengths, 0.2, out, splits=splits)
     expected = paged_decode_attention_reference(q, paged.k, paged.v, paged.table, paged.lengths, 0.2)
     assert_close(out, expected, dtype)
+
+
+def prefix_case(
+    device: str,
+    dtype: torch.dtype,
+    lengths: list[int],
+    groups: list[tuple[int, int, int]],
+    heads: int,
+    kv_heads: int,
+    head_dim: int,
+    page_size: int,
+    splits: int | None,
+) -> None:
+    """groups: (first row, rows, shared pages). The work tensors are as wide as a captured graph's."""
+    paged = Paged.of(lengths, page_size, kv_heads, head_dim, dtype, device)
+    for first, rows, pages in groups:
+        paged.table[first : first + rows, :pages] = paged.table[first, :pages].clone()
+    work = prefix_work(np.array(groups, dtype=np.int64).reshape(-1, 3), len(lengths), page_size)
+    prefixes = prefixes_of(torch.from_numpy(work.words(work.items.shape[0] + 3)).to(device), len(lengths))
+    q = randn(len(lengths), heads, head_dim, dtype=dtype, device=device)
+    out = torch.full_like(q, float("nan"))
+    arguments = (q, paged.k, paged.v, paged.table, paged.lengths, 0.2)
+    paged_decode_attention_triton(*arguments, out, prefixes, splits=splits)
+    assert_close(out, paged_decode_attention_reference(*arguments), dtype)
 
 
 def prefill_case(
@@ -201,9 +227,9 @@ def prefill_case(
     starts = torch.tensor([0, *accumulate(news)], dtype=torch.int32, device=device)
     q = randn(sum(news), heads, head_dim, dtype=dtype, device=device)
     out = torch.full_like(q, float("nan"))
-    shared = (q, paged.k, paged.v, paged.table, starts, paged.lengths, max(news), 0.2)
-    paged_prefill_attention_triton(*shared, out)
-    assert_close(out, paged_prefill_attention_reference(*shared), dtype)
+    arguments = (q, paged.k, paged.v, paged.table, starts, paged.lengths)
+    paged_prefill_attention_triton(*arguments, 0.2, out)
+    assert_close(out, paged_prefill_attention_reference(*arguments, 0.2), dtype)
 
 
 def quantize_fp8_case(device: str, dtype: torch.dtype, rows: int, size: int, group: int | None) -> None:
@@ -278,6 +304,9 @@ SMALL: list[Case] = [
     (decode_case, ([0, 130, 64, 1], 9, 3, 80, 5, 4)),
     (decode_case, ([17], 3, 3, 64, 1, 2)),
     (decode_case, ([40, 2], 16, 1, 8, 256, 1)),
+    (prefix_case, ([70, 33, 34, 200], [(1, 2, 2)], 4, 2, 16, 16, None)),
+    (prefix_case, ([9, 12, 11, 300, 301, 290], [(0, 3, 1), (3, 3, 57)], 9, 3, 80, 5, 4)),
+    (prefix_case, ([600] * 17 + [5], [(0, 17, 8)], 2, 1, 8, 64, 2)),
     (prefill_case, ([(5, 5), (1, 1), (3, 40)], 4, 2, 16, 16)),
     (prefill_case, ([(33, 70), (40, 40)], 3, 1, 80, 7)),
     (prefill_case, ([(1, 9), (2, 2)], 3, 3, 8, 1)),
@@ -317,6 +346,10 @@ LARGE: list[Case] = [
     ],
     (decode_case, ([3000] * 40, 9, 3, 64, 16, None)),
     (decode_case, ([900], 32, 8, 128, 16, 64)),
+    *[
+        (prefix_case, ([*range(3400 - n, 3400)], [(1, n - 2, 3072 // page_size)], 32, 8, 128, page_size, None))
+        for n, page_size in ((6, 16), (40, 16), (64, 64), (200, 128))
+    ],
     *[
         (prefill_case, ([(1000, 1000), (1, 513), (257, 900), (128, 128)], heads, kv_heads, head_dim, page_size))
         for heads, kv_heads, head_dim, page_size in (

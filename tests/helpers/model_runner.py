@@ -67,7 +67,6 @@ class ModelRunner:
             batch.prefill_page_table, batch.prefill_lengths = self.tables([sequence for sequence, _ in prefills])
             news = torch.tensor([0, *(count for _, count in prefills)])
             batch.prefill_starts = news.cumsum(0).to(self.device, torch.int32)
-            batch.max_prefill_tokens = int(news.max())
         with torch.inference_mode():
             return self.model.logits(self.model(batch, self.kv)).cpu()
 

@@ -41,7 +41,6 @@ class WholePass:
             prefill_page_table=torch.arange(pages, dtype=torch.int32, device=device).view(1, -1),
             prefill_starts=torch.tensor([0, count], dtype=torch.int32, device=device),
             prefill_lengths=torch.tensor([count], dtype=torch.int32, device=device),
-            max_prefill_tokens=count,
         )
         return self.model.logits(self.model(batch, kv))
 

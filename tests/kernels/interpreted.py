@@ -44,7 +44,7 @@ interpreter._convert_float = convert_float
 
 
 # The interpreter's matrix product takes bfloat16 for integers, so attention runs there in the other two.
-PRODUCTS = (cases.decode_case, cases.prefill_case)
+PRODUCTS = (cases.decode_case, cases.prefix_case, cases.prefill_case)
 RUNS = [
     (case, dtype)
     for case in cases.SMALL

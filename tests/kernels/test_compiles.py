@@ -17,6 +17,8 @@ from lightllm_rs.kernels.all_reduce_norm import kernel as all_reduce_norm
 from lightllm_rs.kernels.fp8 import LARGEST
 from lightllm_rs.kernels.fp8_block_linear import kernel as block_linear
 from lightllm_rs.kernels.paged_decode_attention import kernel as decode
+from lightllm_rs.kernels.paged_decode_attention import shared_prefix
+from lightllm_rs.kernels.paged_decode_attention.prefixes import ITEM_ROWS, MOST_PARTS
 from lightllm_rs.kernels.paged_prefill_attention import kernel as prefill
 from lightllm_rs.kernels.quantize_fp8 import kernel as quantize
 from lightllm_rs.kernels.quantize_fp8.reference import SMALLEST_SCALE
@@ -58,17 +60,32 @@ def test_attention(
     floats, wide = f"*{kind}", kind == "fp32"
     shape = {"HEADS": heads, "KV_HEADS": kv_heads, "HEAD_DIM": head_dim, "PAGE_SIZE": page_size, "PRECISION": "ieee"}
     types = dict.fromkeys(("q_ptr", "k_ptr", "v_ptr", "out_ptr"), floats)
-    types.update(dict.fromkeys(("table_ptr", "lengths_ptr", "starts_ptr"), "*i32"), table_width="i32", scale="fp32")
-    types.update(dict.fromkeys(("part_ptr", "max_ptr", "sum_ptr"), "*fp32"))
+    integers = ("table_ptr", "lengths_ptr", "starts_ptr", "items_ptr", "done_ptr")
+    types.update(dict.fromkeys((*integers, "prefix_lengths_ptr", "prefix_parts_ptr"), "*i32"))
+    types.update(table_width="i32", rows="i32", scale="fp32")
+    sums = ("part_ptr", "max_ptr", "sum_ptr")
+    types.update(dict.fromkeys((*sums, *(f"prefix_{name}" for name in sums)), "*fp32"))
     block_d = max(16, triton.next_power_of_2(head_dim))
     block_n, stages = decode.tile(block_d, wide)
-    blocks = {"BLOCK_G": 16, "BLOCK_N": block_n, "BLOCK_D": block_d, "SPLITS": 4}
-    kernel = decode.paged_decode_kernel
-    assert shared_memory(kernel, capability, types, {**shape, **blocks}, num_warps=4, num_stages=stages) <= limit
-    block_m, block_n, warps = prefill.tile(block_d, wide)
-    blocks = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_D": block_d}
-    kernel = prefill.paged_prefill_kernel
-    assert shared_memory(kernel, capability, types, {**shape, **blocks}, num_warps=warps, num_stages=2) <= limit
+    for parts in (0, MOST_PARTS):
+        blocks = {"BLOCK_G": 16, "BLOCK_N": block_n, "BLOCK_D": block_d, "SPLITS": 4, "PREFIX_PARTS": parts}
+        kernel = decode.paged_decode_kernel
+        assert shared_memory(kernel, capability, types, {**shape, **blocks}, num_warps=4, num_stages=stages) <= limit
+    group = triton.next_power_of_2(heads // kv_heads)
+    blocks = {"BLOCK_G": group, "BLOCK_M": group * ITEM_ROWS, "BLOCK_D": block_d, "PARTS": MOST_PARTS, "WORDS": 5}
+    blocks["BLOCK_N"], warps, stages = shared_prefix.tile(block_d, group * ITEM_ROWS, wide)
+    kernel = shared_prefix.shared_prefix_kernel
+    assert shared_memory(kernel, capability, types, {**shape, **blocks}, num_warps=warps, num_stages=stages) <= limit
+    tile = prefill.tile_for(block_d, page_size, wide, capability)
+    blocks = {"BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n, "BLOCK_D": block_d, "BLOCK_R": 32}
+    blocks |= {"PACK": prefill.pack_for(heads, kv_heads, tile.block_m)}
+    flags = {"DESCRIPTORS": tile.descriptors, "k_tiles": None, "v_tiles": None}
+    if tile.descriptors:
+        kind_of_tiles = f"tensordesc<{kind}[{tile.block_n}, {head_dim}]>"
+        types.update(k_tiles=kind_of_tiles, v_tiles=kind_of_tiles)
+        flags = {"DESCRIPTORS": True}
+    kernel, options = prefill.paged_prefill_kernel, {"num_warps": tile.warps, "num_stages": tile.stages}
+    assert shared_memory(kernel, capability, types, {**shape, **blocks, **flags}, **options) <= limit
 
 
 @pytest.mark.parametrize(("capability", "limit"), TARGETS)
@@ -87,9 +104,6 @@ def test_the_rest(capability: int, limit: int) -> None:
     constants = {"HEADS": 32, "KV_HEADS": 8, "HEAD_DIM": 128, "NORM": True, "BLOCK_H": 8, "BLOCK_HALF": 64}
     constants["LARGEST"] = 0.0
     assert shared_memory(rotary.rotary_kv_kernel, capability, types, constants, num_warps=4) <= limit
-    types = {**dict.fromkeys(("part_ptr", "max_ptr", "sum_ptr"), "*fp32"), "out_ptr": "*bf16"}
-    constants = {"HEAD_DIM": 128, "SPLITS": 64, "BLOCK_S": 64, "BLOCK_D": 128}
-    assert shared_memory(decode.combine_kernel, capability, types, constants, num_warps=2) <= limit
 
 
 @pytest.mark.parametrize(("capability", "limit"), TARGETS[1:])  # the A100 has no 8-bit floats

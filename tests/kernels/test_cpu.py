@@ -46,7 +46,7 @@ def test_prefill_attention(heads: int, kv_heads: int, head_dim: int, page_size: 
     starts = torch.tensor([0, *itertools.accumulate(news)], dtype=torch.int32)
     q = randn(sum(news), heads, head_dim, dtype=dtype, device="cpu")
     out = torch.full_like(q, float("nan"))
-    shared = (q, paged.k, paged.v, paged.table, starts, paged.lengths, max(news), 0.2)
+    shared = (q, paged.k, paged.v, paged.table, starts, paged.lengths, 0.2)
     paged_prefill_attention(*shared, out)
     assert_close(out, paged_prefill_attention_reference(*shared), dtype)
 
@@ -57,7 +57,7 @@ def test_prefill_reference_against_torch() -> None:
     paged = Paged.of([length], 8, heads, head_dim, torch.float32, "cpu")
     q = torch.randn(length, heads, head_dim)
     starts = torch.tensor([0, length], dtype=torch.int32)
-    out = paged_prefill_attention_reference(q, paged.k, paged.v, paged.table, starts, paged.lengths, length, 0.3)
+    out = paged_prefill_attention_reference(q, paged.k, paged.v, paged.table, starts, paged.lengths, 0.3)
     pages = paged.table[0, : -(-length // 8)]
     k, v = (cache[pages].view(-1, heads, head_dim)[:length].transpose(0, 1) for cache in (paged.k, paged.v))
     expected = F.scaled_dot_product_attention(q.transpose(0, 1), k, v, is_causal=True, scale=0.3)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightllm_rs.backend.device_state import DeviceState
 from lightllm_rs.backend.plan import Array
+from lightllm_rs.backend.prefix_work import prefix_work, prefixes_of
 from lightllm_rs.backend.step_rows import StepRows
 from lightllm_rs.backend.transfer import Packed
 from lightllm_rs.layers.batch import Batch
@@ -30,6 +31,9 @@ def pack_batch(rows: StepRows, outputs: Array, packed: Packed) -> None:
     packed.add("positions", rows.positions)
     packed.add("cache_indices", rows.cache_indices)
     packed.add("outputs", outputs)
+    if rows.groups.size:
+        work = prefix_work(rows.groups, decodes, rows.page_size)
+        packed.add("prefixes", work.words(work.items.shape[0]))
 
 
 def batch_of(rows: StepRows, packed: Packed, state: DeviceState) -> Batch:
@@ -46,16 +50,18 @@ def batch_of(rows: StepRows, packed: Packed, state: DeviceState) -> Batch:
     if decodes:
         batch.decode_page_table = state.page_tables_of(packed["decode.slots"])[:, :width]
         batch.decode_lengths = packed["decode.lengths"].to(torch.int32)
+        if rows.groups.size:
+            batch.decode_prefixes = prefixes_of(packed["prefixes"], decodes)
     if decodes < rows.slots.size:
         batch.prefill_page_table = state.page_tables_of(packed["prefill.slots"])[:, :width]
         batch.prefill_lengths = packed["prefill.lengths"].to(torch.int32)
         batch.prefill_starts = packed["prefill.starts"].to(torch.int32)
-        batch.max_prefill_tokens = int(rows.tokens[decodes:].max())
     return batch
 
 
-def decode_batch_of(slots: Tensor, positions: Tensor, state: DeviceState) -> Batch:
-    """The batch of decode rows alone, made on the device: nothing but slots and positions (int64 [n]) is needed.
+def decode_batch_of(slots: Tensor, positions: Tensor, prefixes: Tensor | None, state: DeviceState) -> Batch:
+    """The batch of decode rows alone, made on the device: nothing but slots and positions (int64 [n]) is needed, and
+    the words of their shared prefixes, where these count.
 
     All tables have their full width, so that shapes depend on n only and the work can be captured in a graph.
     """
@@ -70,4 +76,5 @@ def decode_batch_of(slots: Tensor, positions: Tensor, state: DeviceState) -> Bat
         decode_rows=slots.shape[0],
         decode_page_table=tables,
         decode_lengths=(positions + 1).to(torch.int32),
+        decode_prefixes=None if prefixes is None else prefixes_of(prefixes, slots.shape[0]),
     )

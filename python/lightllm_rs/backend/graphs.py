@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightllm_rs.backend.device_state import DeviceState
 from lightllm_rs.backend.forward import decode_batch_of
+from lightllm_rs.backend.prefix_work import ITEMS, PREFIX_ROWS, prefix_words, prefix_work
 from lightllm_rs.backend.step_rows import StepRows
 from lightllm_rs.backend.transfer import Packed
 from lightllm_rs.layers.kv_cache import KvCache
@@ -40,6 +41,7 @@ class DecodeGraphs:
         device = state.device
         self._slots = torch.full((self.largest,), state.padding_slot, dtype=torch.int64, device=device)
         self._positions = torch.zeros(self.largest, dtype=torch.int64, device=device)
+        self._prefixes = torch.zeros(prefix_words(self.largest), dtype=torch.int64, device=device)
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         for size in reversed(self.sizes):  # the largest first: the others fit into its memory
             self._graphs[size] = self._capture(size, model, kv, pool)
@@ -47,11 +49,11 @@ class DecodeGraphs:
 
     @torch.inference_mode()
     def _capture(self, size: int, model: CausalLM, kv: KvCache, pool: Any) -> tuple[torch.cuda.CUDAGraph, Tensor]:
-        slots, positions = self._slots[:size], self._positions[:size]
-        model(decode_batch_of(slots, positions, self._state), kv)  # compiles kernels, which a capture must not
+        inputs = self._slots[:size], self._positions[:size], self._prefixes_of(size)
+        model(decode_batch_of(*inputs, self._state), kv)  # compiles kernels, which a capture must not
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            hidden: Tensor = model(decode_batch_of(slots, positions, self._state), kv)
+            hidden: Tensor = model(decode_batch_of(*inputs, self._state), kv)
         return graph, hidden
 
     def fits(self, rows: StepRows) -> bool:
@@ -59,19 +61,28 @@ class DecodeGraphs:
         return rows.decode_rows == rows.slots.size == rows.emitting.size <= self.largest
 
     def pack(self, rows: StepRows, packed: Packed) -> None:
-        """Adds slots and positions, padded, to a transfer."""
-        padding = self._size(rows) - rows.slots.size
+        """Adds slots, positions and shared prefixes, padded, to a transfer."""
+        size = self._size(rows)
+        padding = size - rows.slots.size
         packed.add("graph.slots", np.pad(rows.slots, (0, padding), constant_values=self._state.padding_slot))
         packed.add("graph.positions", np.pad(rows.positions, (0, padding)))
+        if size >= PREFIX_ROWS:
+            packed.add("graph.prefixes", prefix_work(rows.groups, size, rows.page_size).words(ITEMS))
 
     def run(self, rows: StepRows, packed: Packed) -> Tensor:
         """The final hidden states [n, hidden] of n rows; good until the next run."""
         size = self._size(rows)
         self._slots[:size].copy_(packed["graph.slots"])
         self._positions[:size].copy_(packed["graph.positions"])
+        prefixes = self._prefixes_of(size)
+        if prefixes is not None:
+            prefixes.copy_(packed["graph.prefixes"])
         graph, hidden = self._graphs[size]
         graph.replay()
         return hidden[: rows.slots.size]
+
+    def _prefixes_of(self, size: int) -> Tensor | None:
+        return self._prefixes[: prefix_words(size)] if size >= PREFIX_ROWS else None
 
     def _size(self, rows: StepRows) -> int:
         return next(size for size in self.sizes if size >= rows.slots.size)

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from lightllm_rs.backend.device_state import DeviceState
 from lightllm_rs.backend.plan import Array
+from lightllm_rs.backend.prefix_work import ITEMS, PREFIX_ROWS, prefix_words, prefix_work, prefixes_of
 from lightllm_rs.backend.step_rows import StepRows
 from lightllm_rs.layers.batch import Batch
+from lightllm_rs.messages.steps import GROUP_WORDS
 
 PREFILL_ROWS = 16
 """Most prefill rows of a step; one row more takes the padding tokens."""
@@ -23,7 +25,8 @@ class MixedLayout:
 
     Padding decode rows belong to the padding slot; padding tokens are one more prefill row of that slot. The array:
     slots [D], positions [D]; ids [T], positions [T], cache indices [T]; and of the R = PREFILL_ROWS + 1 prefill rows
-    slots [R], lengths [R], last tokens [R] (counted from token D), starts [R + 1].
+    slots [R], lengths [R], last tokens [R] (counted from token D), starts [R + 1]; and the words of shared prefixes, if
+    D is PREFIX_ROWS or more.
 
     Attributes:
         decodes, tokens: D and T; tokens is at most the context, as the padding is one request.
@@ -33,14 +36,15 @@ class MixedLayout:
     def __init__(self, decodes: int, tokens: int, state: DeviceState) -> None:
         self.decodes, self.tokens, self._state = decodes, tokens, state
         rows = PREFILL_ROWS + 1
-        self._sizes = [decodes, decodes, tokens, tokens, tokens, rows, rows, rows, rows + 1]
+        prefixes = prefix_words(decodes) if decodes >= PREFIX_ROWS else 0
+        self._sizes = [decodes, decodes, tokens, tokens, tokens, rows, rows, rows, rows + 1, prefixes]
         self.size = sum(self._sizes)
 
     def array(self, rows: StepRows | None) -> Array:
         """int64 [size]; of a step that there is room for, or of padding alone."""
         nothing = np.zeros(0, dtype=np.int64)
         if rows is None:
-            return self._padded(nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
+            return self._padded(*[nothing] * 8, self._prefixes(None))
         count = rows.decode_rows
         return self._padded(
             rows.slots[:count],
@@ -51,6 +55,7 @@ class MixedLayout:
             rows.slots[count:],
             rows.ends[count:],
             rows.last_tokens[count:] - count,
+            self._prefixes(rows),
         )
 
     def outputs(self, rows: Array, decode_rows: int) -> Array:
@@ -68,6 +73,7 @@ class MixedLayout:
         slots: Array,
         lengths: Array,
         lasts: Array,
+        prefixes: Array,
     ) -> Array:
         tokens, padding_slot = self.tokens, self._state.padding_slot
         padding = tokens - ids.size
@@ -90,14 +96,21 @@ class MixedLayout:
                 all_lengths,
                 _fill(lasts, PREFILL_ROWS + 1, 0),
                 starts,
+                prefixes,
             ]
         )
+
+    def _prefixes(self, rows: StepRows | None) -> Array:
+        if not self._sizes[-1]:
+            return np.zeros(0, dtype=np.int64)
+        groups = np.zeros((0, GROUP_WORDS), dtype=np.int64) if rows is None else rows.groups
+        return prefix_work(groups, self.decodes, self._state.capacity.page_size).words(ITEMS)
 
     def batch(self, inputs: Tensor) -> Batch:
         """The batch of an array (int64 [size], on the device), made on the device."""
         decodes, state = self.decodes, self._state
         parts = torch.split(inputs, self._sizes)
-        decode_slots, decode_positions, ids, positions, cache_indices, slots, lengths, lasts, starts = parts
+        decode_slots, decode_positions, ids, positions, cache_indices, slots, lengths, lasts, starts, prefixes = parts
         tables = state.page_tables_of(decode_slots)
         page_size = state.capacity.page_size
         pages = tables.gather(1, (decode_positions // page_size).unsqueeze(-1)).squeeze(-1).to(torch.int64)
@@ -109,10 +122,10 @@ class MixedLayout:
             decode_rows=decodes,
             decode_page_table=tables,
             decode_lengths=(decode_positions + 1).to(torch.int32),
+            decode_prefixes=prefixes_of(prefixes, decodes) if prefixes.shape[0] else None,
             prefill_page_table=state.page_tables_of(slots),
             prefill_starts=starts.to(torch.int32),
             prefill_lengths=lengths.to(torch.int32),
-            max_prefill_tokens=self.tokens,
         )
 
 

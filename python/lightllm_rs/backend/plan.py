@@ -10,7 +10,7 @@ import numpy as np
 from lightllm_rs.backend.errors import PlanError
 from lightllm_rs.backend.options import Capacity
 from lightllm_rs.messages.frames import BadFrame, unpack_u32
-from lightllm_rs.messages.steps import EMITS, FROM_LAST, ROW_WORDS, Attach, StepPlan
+from lightllm_rs.messages.steps import EMITS, FROM_LAST, GROUP_WORDS, ROW_WORDS, Attach, StepPlan
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -29,6 +29,7 @@ class Plan:
         new_pages, page_starts: row r brings new_pages[page_starts[r] : page_starts[r + 1]].
         token_ids, token_starts: row r reads token_ids[token_starts[r] : token_starts[r + 1]]; nothing if from_last.
         decode, prefill: indices of the rows that are, and are not, from_last.
+        groups: decode rows that share a prefix, [n, 3]; first of them (index in `decode`), rows, shared pages.
     """
 
     step: int
@@ -46,18 +47,27 @@ class Plan:
     token_starts: Array
     decode: Array
     prefill: Array
+    groups: Array
 
 
 def read_plan(message: StepPlan, capacity: Capacity) -> Plan:
     """Unpacks a plan and checks all that it says by itself. Raises PlanError."""
     try:
-        detach, copies, rows, new_pages, token_ids = (
+        detach, copies, rows, new_pages, token_ids, groups = (
             unpack_u32(words).astype(np.int64)
-            for words in (message.detach, message.copies, message.rows, message.new_pages, message.token_ids)
+            for words in (
+                message.detach,
+                message.copies,
+                message.rows,
+                message.new_pages,
+                message.token_ids,
+                message.groups,
+            )
         )
     except BadFrame as error:
         raise PlanError(f"step {message.step}: {error}") from None
-    _check(rows.size % ROW_WORDS == 0 and copies.size % 2 == 0, message, "rows or copies are cut off")
+    whole = rows.size % ROW_WORDS == 0 and copies.size % 2 == 0 and groups.size % GROUP_WORDS == 0
+    _check(whole, message, "rows, copies or groups are cut off")
     rows = rows.reshape(-1, ROW_WORDS)
     copies = copies.reshape(-1, 2)
     slots, starts, tokens, page_counts, flags = (np.ascontiguousarray(column) for column in rows.T)
@@ -90,7 +100,24 @@ def read_plan(message: StepPlan, capacity: Capacity) -> Plan:
         token_starts=token_starts,
         decode=np.flatnonzero(from_last),
         prefill=np.flatnonzero(~from_last),
+        groups=_groups(groups.reshape(-1, GROUP_WORDS), starts, from_last, message, capacity),
     )
+
+
+def _groups(groups: Array, starts: Array, from_last: Array, message: StepPlan, capacity: Capacity) -> Array:
+    """The groups with their first rows counted among the decode rows."""
+    if not groups.size:
+        return groups
+    firsts, counts, pages = groups.T
+    ends = firsts + counts
+    apart = (firsts[1:] >= ends[:-1]).all()
+    _check(bool((counts > 0).all() and apart and ends[-1] <= starts.size), message, "groups out of order or range")
+    rows = ranges(firsts, counts)
+    _check(bool(from_last[rows].all()), message, "a group with a row that does not decode")
+    long_enough = starts[rows] >= np.repeat(pages * capacity.page_size, counts)
+    _check(bool(long_enough.all()), message, "a group that shares more than a row holds")
+    before = np.cumsum(from_last) - from_last  # decode rows before each row
+    return np.stack([before[firsts], counts, pages], axis=1)
 
 
 def known_tokens(attach: Attach) -> Array:

@@ -74,8 +74,16 @@ class SlotTable:
         self.page_counts[slots] = held
         if plan.new_pages.size:
             self.page_table[np.repeat(slots, counts), self.new_page_columns(plan)] = plan.new_pages
+        self._check_groups(plan)
         self.lengths[slots] = ends
         self.has_last[slots] = plan.emits
+
+    def _check_groups(self, plan: Plan) -> None:
+        slots = plan.slots[plan.decode]
+        for first, rows, pages in plan.groups.tolist():
+            tables = self.page_table[slots[first : first + rows], :pages]
+            if not bool((tables == tables[0]).all()):
+                raise PlanError(f"step {plan.step}: rows of a group do not share its pages")
 
     def new_page_columns(self, plan: Plan) -> Array:
         """Where in the page tables of their slots the new pages of the plan applied last went."""

@@ -44,6 +44,8 @@ class StepRows:
         last_tokens: [R]; index of each row's last token in the batch.
         emitting, silent: indices of the rows that sample a token, and of the others.
         prompt: the prompt positions that are scored, or None.
+        groups: decode rows that share a prefix, as in the plan.
+        page_size: of the cache.
     """
 
     plan_rows: Array
@@ -58,6 +60,8 @@ class StepRows:
     emitting: Array
     silent: Array
     prompt: PromptScores | None
+    groups: Array
+    page_size: int
 
     @property
     def ends(self) -> Array:
@@ -92,6 +96,8 @@ def step_rows(plan: Plan, decode: Array, prefill: Array, slots: SlotTable, histo
         emitting=np.flatnonzero(emits),
         silent=np.flatnonzero(~emits),
         prompt=_prompt_scores(row_slots, starts, tokens, ends - tokens, slots, histories) if histories else None,
+        groups=plan.groups if decode.size else plan.groups[:0],
+        page_size=page_size,
     )
 
 

@@ -80,6 +80,7 @@ class Attention(Layer):
                 batch.decode_lengths,
                 self.scale,
                 mixed[:decodes],
+                batch.decode_prefixes,
                 batch.shared,
             )
         if decodes < q.shape[0]:
@@ -93,7 +94,6 @@ class Attention(Layer):
                 batch.prefill_page_table,
                 batch.prefill_starts,
                 batch.prefill_lengths,
-                batch.max_prefill_tokens,
                 self.scale,
                 mixed[decodes:],
             )

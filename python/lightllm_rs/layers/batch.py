@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ..kernels.paged_decode_attention import SharedPrefixes
+
 
 @dataclass
 class Batch:
@@ -16,9 +18,9 @@ class Batch:
     slot_pages: int64 [T], where each token's key and value go: page * page_size + offset. A negative entry (the
         padding of a captured graph) is written nowhere.
     decode_page_table: int32 [D, width]; decode_lengths: int32 [D], tokens in the cache, the new one included.
+    decode_prefixes: what decode rows share, or None; without it all is read row by row. The CPU path has no use for it.
     prefill_page_table: int32 [P, width]; prefill_starts: int32 [P + 1], first new token of each row, counted from
         token D; prefill_lengths: int32 [P], tokens in the cache, the new ones included.
-    max_prefill_tokens: new tokens of the longest prefill row, 0 without.
     output_rows: int64 [O], the tokens whose hidden states go to the head.
     Without decode (prefill) rows their tensors may be None.
     shared: what the layers work out once a step; empty at first. A batch is used for one forward pass.
@@ -31,8 +33,8 @@ class Batch:
     decode_rows: int = 0
     decode_page_table: Tensor | None = None
     decode_lengths: Tensor | None = None
+    decode_prefixes: SharedPrefixes | None = None
     prefill_page_table: Tensor | None = None
     prefill_starts: Tensor | None = None
     prefill_lengths: Tensor | None = None
-    max_prefill_tokens: int = 0
     shared: dict[str, Any] = field(default_factory=dict)

@@ -14,6 +14,9 @@ from lightllm_rs.messages.sampling import Sampling, TokenLogprobs
 ROW_WORDS = 5
 """Words of one row of `StepPlan.rows`: slot, start, tokens, new pages, flags."""
 
+GROUP_WORDS = 3
+"""Words of one group of `StepPlan.groups`: first row, rows, shared pages."""
+
 EMITS = 1
 """Flag of a row: a token is sampled after its last position."""
 
@@ -120,8 +123,9 @@ class StepPlan(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="plan
         rows: u32 words [R, 5]; see ROW_WORDS. A row covers positions start .. start + tokens of its slot.
         new_pages: u32 words; the new pages of all rows, row after row, appended to the page tables of their slots.
         token_ids: u32 words; the input ids of all rows without FROM_LAST, row after row.
-        groups: u32 words [n, 3]; consecutive decode rows whose page tables begin with the same full pages: first row,
-            number of rows, pages in common. A row is in one group at most, and groups are in order of their rows.
+        groups: u32 words [n, 3], see GROUP_WORDS; consecutive decode rows whose page tables begin with the same full
+            pages. They change how fast a step is, not what it gives. A row is in one group at most, and groups are in
+            order of their rows.
     """
 
     step: int
