@@ -38,7 +38,8 @@ def message(rows: list[list[int]], ids: list[int], attach: list[int], lengths: l
 
 
 @pytest.mark.parametrize(
-    ("decodes", "prefills", "tokens"), [(0, [1], 64), (3, [5, 16, 20], 64), (4, [3] * PREFILL_ROWS, 48), (1, [30], 40)]
+    ("decodes", "prefills", "tokens"),
+    [(0, [1], 64), (6, [2, 7], 64), (3, [5, 16, 20], 64), (4, [3] * PREFILL_ROWS, 48), (1, [30], 40)],
 )
 def test_padding_changes_nothing(backend: TorchBackend, decodes: int, prefills: list[int], tokens: int) -> None:
     backend.open(Capacity(PAGES_A_ROW * SLOTS, 16, SLOTS, backend.model.config.vocab, 16 * PAGES_A_ROW))

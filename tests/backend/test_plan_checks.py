@@ -103,3 +103,51 @@ def test_a_decode_row_without_a_token() -> None:
     made.decode(0)
     with pytest.raises(PlanError, match="sampled no token"):
         made.step()
+
+
+def test_groups() -> None:
+    """They say which rows share pages; they must be in order, decode, share their pages and hold them whole."""
+    made = driver()
+    pages = made.free_pages[:2]
+    made.free_pages = made.free_pages[2:]
+    made.attach(0, [1, 2, 3])
+    made.prefill(0)
+    for slot in (1, 2):
+        made.attach(slot, list(range(1, 10)), prefix_pages=pages)
+        made.prefill(slot)
+    made.step()
+    for slot in (0, 1, 2):
+        made.decode(slot)
+    plan, _ = made.message()
+    good = broken(plan, groups=pack_u32([1, 2, 2]))
+    assert read_plan(good, CAPACITY).groups.tolist() == [[1, 2, 2]]
+    for words, complaint in {
+        (1, 2): "cut off",
+        (1, 0, 2): "out of order or range",
+        (2, 2, 1): "out of order or range",
+        (1, 1, 1, 1, 1, 1): "out of order or range",
+        (1, 2, 3): "more than a row holds",
+        (0, 3, 1): "more than a row holds",
+    }.items():
+        with pytest.raises(PlanError, match=complaint):
+            read_plan(broken(plan, groups=pack_u32(list(words))), CAPACITY)
+    made.backend.launch(read_plan(good, CAPACITY)).outcome()
+
+
+def test_rows_of_a_group_share_its_pages() -> None:
+    made = driver()
+    for slot in (0, 1):
+        made.attach(slot, [1, 2, 3, 4, 5])
+        made.prefill(slot)
+    made.step()
+    for slot in (0, 1):
+        made.decode(slot)
+    plan, _ = made.message()
+    with pytest.raises(PlanError, match="do not share"):
+        made.backend.launch(read_plan(broken(plan, groups=pack_u32([0, 2, 1])), CAPACITY))
+
+
+def test_a_prefill_row_in_a_group() -> None:
+    plan = good_plan()
+    with pytest.raises(PlanError, match="does not decode"):
+        read_plan(broken(plan, groups=pack_u32([0, 2, 0])), CAPACITY)

@@ -44,9 +44,10 @@ class MixedLayout:
         """int64 [size]; of a step that there is room for, or of padding alone."""
         nothing = np.zeros(0, dtype=np.int64)
         if rows is None:
-            return self._padded(*[nothing] * 8, self._prefixes(None))
+            padding = self._padded(nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
+            return np.concatenate([padding, self._prefixes(None)])
         count = rows.decode_rows
-        return self._padded(
+        padded = self._padded(
             rows.slots[:count],
             rows.positions[:count],
             rows.token_ids,
@@ -55,8 +56,8 @@ class MixedLayout:
             rows.slots[count:],
             rows.ends[count:],
             rows.last_tokens[count:] - count,
-            self._prefixes(rows),
         )
+        return np.concatenate([padded, self._prefixes(rows)])
 
     def outputs(self, rows: Array, decode_rows: int) -> Array:
         """Where the hidden states of a step's rows are among those of the batch."""
@@ -73,7 +74,6 @@ class MixedLayout:
         slots: Array,
         lengths: Array,
         lasts: Array,
-        prefixes: Array,
     ) -> Array:
         tokens, padding_slot = self.tokens, self._state.padding_slot
         padding = tokens - ids.size
@@ -96,7 +96,6 @@ class MixedLayout:
                 all_lengths,
                 _fill(lasts, PREFILL_ROWS + 1, 0),
                 starts,
-                prefixes,
             ]
         )
 
