@@ -247,6 +247,7 @@ class SchedulerConfig:
         step_tokens: int = 2048,
         step_ns: int = 0,
         plan_lead_ns: int = 0,
+        balance_tokens: int = 0,
         prefill_chunk: int = 2048,
         queue_requests: int = 4096,
         queue_tokens: int = 8388608,
@@ -294,6 +295,10 @@ class SchedulerConfig:
     @property
     def plan_lead_ns(self) -> int:
         """Nanoseconds before the end of a step at which the next should be planned; 0: as soon as possible."""
+
+    @property
+    def balance_tokens(self) -> int:
+        """Prompt tokens of a step while others decode, or those that are in balance with outputs; 0: no bound."""
 
     @property
     def prefill_chunk(self) -> int:

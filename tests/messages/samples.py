@@ -136,6 +136,7 @@ UNIONS: dict[str, list[msgspec.Struct]] = {
                 prefill_chunk=256,
                 max_step_us=80_000,
                 plan_lead_us=2500,
+                balance_tokens=1024,
                 queue_requests=1024,
                 queue_tokens=4_000_000,
                 prefix_cache=True,

@@ -26,6 +26,7 @@ SCHEDULING = Scheduling(
     prefill_chunk=16,
     max_step_us=80_000,
     plan_lead_us=2500,
+    balance_tokens=1024,
     queue_requests=4,
     queue_tokens=1000,
     prefix_cache=True,

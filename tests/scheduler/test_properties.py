@@ -29,6 +29,7 @@ configs = st.builds(
     step_tokens=st.integers(4, 24),
     step_ns=st.sampled_from([0, 1, 20_100_000]),
     plan_lead_ns=st.sampled_from([0, 2_500_000]),
+    balance_tokens=st.sampled_from([0, 1, 6]),
     prefill_chunk=st.integers(1, 24),
     queue_requests=st.integers(1, 8),
     queue_tokens=st.integers(48, 200),

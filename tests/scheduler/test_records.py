@@ -75,6 +75,7 @@ RECORDS = {
         "step_tokens": 64,
         "step_ns": 80_000_000,
         "plan_lead_ns": 2_500_000,
+        "balance_tokens": 96,
         "shared_rows": 3,
         "shared_tokens": 64,
         "prefill_chunk": 32,

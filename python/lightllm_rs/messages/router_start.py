@@ -13,6 +13,8 @@ class Scheduling(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only
         prefill_chunk: most prompt tokens of one request in one step.
         max_step_us: microseconds of a step with prompts at most while others decode; 0 for no bound.
         plan_lead_us: microseconds before the end of a step at which the plan behind it leaves; 0: as soon as it may.
+        balance_tokens: prompt tokens of a step while others decode, or if that is more, those that keep prompts and
+            outputs in balance; 0: no such bound.
         queue_requests, queue_tokens: what may wait.
         prefix_cache: whether finished requests leave their pages to others.
         mode: "chunked", "prefill_first" or "decode_first".
@@ -35,6 +37,7 @@ class Scheduling(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only
     prefill_chunk: int
     max_step_us: int
     plan_lead_us: int
+    balance_tokens: int
     queue_requests: int
     queue_tokens: int
     prefix_cache: bool

@@ -40,6 +40,7 @@ def scheduling(settings: ServeSettings) -> Scheduling:
         prefill_chunk=settings.chunked_prefill_size,
         max_step_us=round(settings.max_step_ms * 1e3),
         plan_lead_us=round(settings.plan_lead_ms * 1e3),
+        balance_tokens=settings.balance_tokens,
         queue_requests=settings.max_queued_requests,
         queue_tokens=settings.max_queued_tokens,
         prefix_cache=settings.prefix_caching,

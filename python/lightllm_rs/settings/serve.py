@@ -125,6 +125,15 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             high=1000,
         ),
     ] = 2.5
+    balance_tokens: Annotated[
+        int,
+        _meta(
+            "prompt tokens of one step while others decode, or if that is more, as many as come with their outputs "
+            "generate (0: no such bound)",
+            low=0,
+            high=1 << 20,
+        ),
+    ] = 1024
     prefix_caching: Annotated[
         bool, _meta("keep the KV cache of finished requests for others", flag="enable-prefix-caching")
     ] = True

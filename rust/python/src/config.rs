@@ -23,13 +23,13 @@ impl SchedulerConfig {
     #[new]
     #[pyo3(
         signature = (*, pages=None, page_size=None, slots=None, context=None, step_tokens=None, step_ns=None,
-            plan_lead_ns=None, prefill_chunk=None,
+            plan_lead_ns=None, balance_tokens=None, prefill_chunk=None,
             queue_requests=None, queue_tokens=None, shared_rows=None,
             shared_tokens=None, prefix_cache=None, mode=None, max_wait_tokens=None, policy=None,
             order=None, eviction=None, seed=None,
             debug_checks=None),
         text_signature = "(*, pages=4096, page_size=16, slots=256, context=8192, step_tokens=2048, \
-            step_ns=0, plan_lead_ns=0, prefill_chunk=2048, queue_requests=4096, queue_tokens=8388608, shared_rows=4, \
+            step_ns=0, plan_lead_ns=0, balance_tokens=0, prefill_chunk=2048, queue_requests=4096, queue_tokens=8388608, shared_rows=4, \
             shared_tokens=256, prefix_cache=True, mode='chunked', \
             max_wait_tokens=8, policy=None, order=None, eviction='lru', seed=0, \
             debug_checks=False)"
@@ -44,6 +44,7 @@ impl SchedulerConfig {
         step_tokens: Given<'_, '_>,
         step_ns: Given<'_, '_>,
         plan_lead_ns: Given<'_, '_>,
+        balance_tokens: Given<'_, '_>,
         prefill_chunk: Given<'_, '_>,
         queue_requests: Given<'_, '_>,
         queue_tokens: Given<'_, '_>,
@@ -67,6 +68,7 @@ impl SchedulerConfig {
             step_tokens: integer_or(step_tokens, "step_tokens", default.step_tokens)?,
             step_ns: integer_or(step_ns, "step_ns", default.step_ns)?,
             plan_lead_ns: integer_or(plan_lead_ns, "plan_lead_ns", default.plan_lead_ns)?,
+            balance_tokens: integer_or(balance_tokens, "balance_tokens", default.balance_tokens)?,
             prefill_chunk: integer_or(prefill_chunk, "prefill_chunk", default.prefill_chunk)?,
             queue_requests: integer_or(queue_requests, "queue_requests", default.queue_requests)?,
             queue_tokens: integer_or(queue_tokens, "queue_tokens", default.queue_tokens)?,
@@ -126,6 +128,11 @@ impl SchedulerConfig {
     #[getter]
     fn plan_lead_ns(&self) -> u64 {
         self.0.plan_lead_ns
+    }
+
+    #[getter]
+    fn balance_tokens(&self) -> u32 {
+        self.0.balance_tokens
     }
 
     #[getter]
@@ -203,6 +210,7 @@ impl SchedulerConfig {
             .field("step_tokens", config.step_tokens)
             .field("step_ns", config.step_ns)
             .field("plan_lead_ns", config.plan_lead_ns)
+            .field("balance_tokens", config.balance_tokens)
             .field("prefill_chunk", config.prefill_chunk)
             .field("queue_requests", config.queue_requests)
             .field("queue_tokens", config.queue_tokens)

@@ -40,6 +40,9 @@ pub struct SchedulerConfig {
     /// Nanoseconds before the end of a step at which the plan behind it should leave, to know of all that came until
     /// then; 0: as soon as it may. See [`Scheduler::plan_at`](crate::Scheduler::plan_at).
     pub plan_lead_ns: u64,
+    /// Tokens of prompts in one step at most while others decode, or if that is more, as many as come for each token that
+    /// they generate: then no step decodes without a prompt, and none has more than its share. 0: no such bound.
+    pub balance_tokens: u32,
     /// Prefill tokens of one request in one step at most.
     pub prefill_chunk: u32,
     /// Requests that may wait beside those for which a slot is free. Preempted ones are not refused, and count.
@@ -77,6 +80,7 @@ impl Default for SchedulerConfig {
             context: 8192,
             step_tokens: 2048,
             step_ns: 0,
+            balance_tokens: 0,
             plan_lead_ns: 0,
             prefill_chunk: 2048,
             queue_requests: 4096,

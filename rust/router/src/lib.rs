@@ -59,6 +59,7 @@
 #![deny(missing_docs)]
 
 mod admission;
+mod balance;
 mod config;
 mod cost;
 mod error;

@@ -21,6 +21,7 @@ pub fn scheduler_config(wanted: &Scheduling, capacity: Capacity) -> Result<Sched
         step_tokens: wanted.step_tokens.max(capacity.slots),
         step_ns: wanted.max_step_us.saturating_mul(1000),
         plan_lead_ns: wanted.plan_lead_us.saturating_mul(1000),
+        balance_tokens: wanted.balance_tokens,
         prefill_chunk: wanted.prefill_chunk,
         queue_requests: wanted.queue_requests as usize,
         queue_tokens: wanted.queue_tokens.max(u64::from(capacity.context)),
@@ -63,6 +64,7 @@ mod tests {
             prefill_chunk: 4,
             max_step_us: 80_000,
             plan_lead_us: 2500,
+            balance_tokens: 1024,
             queue_requests: 10,
             queue_tokens: 100,
             prefix_cache: true,
@@ -94,7 +96,7 @@ mod tests {
         let order = config.order;
         assert_eq!((order.priority_age_ns, order.ttft_target_ns, order.refuse_late), (5000, 9000, true));
         assert_eq!((order.tenant_quantum, order.bypass_limit, order.group_tokens), (7, 11, 13));
-        assert_eq!((config.step_ns, config.plan_lead_ns), (80_000_000, 2_500_000));
+        assert_eq!((config.step_ns, config.plan_lead_ns, config.balance_tokens), (80_000_000, 2_500_000, 1024));
         assert_eq!(config.seed, 17);
     }
 

@@ -39,6 +39,9 @@ pub struct Scheduling {
     pub max_step_us: u64,
     /// Microseconds before the end of a step at which the plan behind it leaves; 0: as soon as it may.
     pub plan_lead_us: u64,
+    /// Prompt tokens of a step while others decode, or if that is more, those that keep prompts and outputs in balance;
+    /// 0: no such bound.
+    pub balance_tokens: u32,
     /// Most requests that wait.
     pub queue_requests: u64,
     /// Most prompt tokens that wait.

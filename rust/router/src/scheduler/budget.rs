@@ -20,10 +20,23 @@ impl Scheduler {
         (self.config.step_ns > 0 && decodes).then_some(self.config.step_ns as f64)
     }
 
+    /// Tokens of prompts in the step in the making, once its decode rows are in it: where others decode, those that keep
+    /// prompts and outputs in balance, and a quarter more, so that no slot waits long.
+    pub(super) fn prompt_share(&self, draft: &Draft) -> usize {
+        let least = self.config.balance_tokens as usize;
+        let rows = draft.rows.len() as u64;
+        if least == 0 || rows == 0 {
+            return usize::MAX;
+        }
+        let share = self.balance.prompts_for(rows).map(|share| usize::try_from(share).unwrap_or(usize::MAX));
+        share.map_or(least, |share| share.saturating_add(share / 4).max(least))
+    }
+
     /// Tokens of a request's next chunk: 0 if it has no prompt left, or the step no room.
     pub(super) fn chunk(&self, draft: &Draft, slot: SlotId) -> usize {
         let running = self.running.get(slot).expect("nobody is preempted for a prefill");
-        let tokens = running.prefill_left().min(draft.budget).min(self.config.prefill_chunk as usize);
+        let room = draft.budget.min(draft.prompts).min(self.config.prefill_chunk as usize);
+        let tokens = running.prefill_left().min(room);
         let Some(limit_ns) = draft.limit_ns else { return tokens };
         let start = running.planned;
         let fitting = self.cost.tokens_within(limit_ns, &draft.load, start);
@@ -41,7 +54,7 @@ impl Scheduler {
         let has_time = |limit_ns: f64| {
             draft.prefilled == 0 || self.cost.tokens_within(limit_ns, &draft.load, 0) >= self.config.page_size as usize
         };
-        draft.budget == 0 || !draft.limit_ns.is_none_or(has_time)
+        draft.budget == 0 || draft.prompts == 0 || !draft.limit_ns.is_none_or(has_time)
     }
 
     /// When the next plan should be asked for, `now` or later: late enough that it knows of those that arrive while

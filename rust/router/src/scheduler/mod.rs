@@ -12,6 +12,7 @@ mod shared;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::admission::{AdmissionPolicy, Demand};
+use crate::balance::Balance;
 use crate::config::SchedulerConfig;
 use crate::cost::{StepCost, StepLoad};
 use crate::error::{Error, Result};
@@ -52,6 +53,7 @@ pub struct Scheduler {
     refused: Vec<(RequestId, Error)>,
     pace: Pace,
     cost: StepCost,
+    balance: Balance,
     /// When the latest request was added.
     latest_arrival: Option<u64>,
     /// Steps since the last that prefilled.
@@ -131,6 +133,7 @@ impl Scheduler {
             refused: Vec::new(),
             pace: Pace::default(),
             cost: StepCost::default(),
+            balance: Balance::default(),
             latest_arrival: None,
             decode_steps: 0,
             demands: Vec::new(),

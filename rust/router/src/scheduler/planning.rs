@@ -13,6 +13,8 @@ pub(super) struct Draft {
     pub rows: Vec<UnansweredRow>,
     /// Tokens that the step may still take.
     pub budget: usize,
+    /// Tokens of prompts that it may still take, beside the budget.
+    pub prompts: usize,
     /// Nanoseconds that it should take at most, if there is a bound.
     pub limit_ns: Option<f64>,
     /// What it does so far.
@@ -46,6 +48,7 @@ impl Draft {
             self.load.add_decode(start);
         } else {
             self.load.add_prefill(start, tokens);
+            self.prompts -= tokens;
         }
         running.told_pages = pages;
         running.planned = end;
@@ -77,6 +80,7 @@ impl Scheduler {
             },
             rows: self.spare_rows.pop().unwrap_or_default(),
             budget: step_tokens,
+            prompts: usize::MAX,
             limit_ns: None,
             load: StepLoad::default(),
             prefilled: 0,
@@ -146,6 +150,7 @@ impl Scheduler {
     /// Of running requests first and then of new ones.
     fn plan_all_prefills(&mut self, draft: &mut Draft, now: u64) {
         draft.limit_ns = self.limit_ns(draft);
+        draft.prompts = self.prompt_share(draft);
         for index in 0..self.running.prefilling().len() {
             self.plan_chunk(draft, self.running.prefilling()[index]);
         }

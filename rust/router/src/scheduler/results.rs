@@ -114,6 +114,8 @@ impl Scheduler {
         let failed = matches!(finish, Some(Finish::Failed(_)));
         if finish.is_some() && !failed {
             self.policy.finished(&length_of(sequence));
+            let cached = sequence.admission.map_or(0, |admission| u64::from(admission.cached_tokens));
+            self.balance.note(sequence.prompt_len as u64 - cached, sequence.outputs().into());
         }
         if let Some(running) = running
             && !failed

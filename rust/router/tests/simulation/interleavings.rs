@@ -102,6 +102,7 @@ fn config() -> impl Strategy<Value = SchedulerConfig> {
                 step_tokens: slots + 2 + more_tokens,
                 step_ns: sharing.2,
                 plan_lead_ns: 0,
+                balance_tokens: sharing.1 - 1,
                 prefill_chunk,
                 queue_requests: 8,
                 queue_tokens: 90,

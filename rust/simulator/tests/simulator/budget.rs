@@ -9,13 +9,17 @@ use serde_json::{Value, json};
 use crate::helpers::{Folder, of_file, of_source, report};
 
 /// A server with a model of 8B parameters on an H100.
-fn on_an_h100(mut setup: Value, step_ms: u64, lead_us: u64) -> Report {
+fn on_an_h100(setup: Value, step_ms: u64, lead_us: u64) -> Report {
+    balanced(setup, step_ms, lead_us, 0)
+}
+
+fn balanced(mut setup: Value, step_ms: u64, lead_us: u64, balance_tokens: u32) -> Report {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/costs/h100-llama-3.1-8b.json");
     let cost = std::fs::read_to_string(path).expect("the cost model is there");
     setup["cost"] = serde_json::from_str(&cost).expect("it is JSON");
     setup["scheduler"] = json!({
         "pages": 28_000, "context": 40_000, "slots": 256, "step_tokens": 8192, "prefill_chunk": 8192,
-        "step_ns": step_ms * 1_000_000, "plan_lead_ns": lead_us * 1000,
+        "step_ns": step_ms * 1_000_000, "plan_lead_ns": lead_us * 1000, "balance_tokens": balance_tokens,
     });
     report(&setup)
 }
@@ -64,6 +68,20 @@ fn a_budget_costs_little_or_nothing_where_all_is_throughput() {
         let free = on_an_h100(setup.clone(), 0, 0).throughput.output_tokens_per_s;
         let bounded = on_an_h100(setup, 80, 2500).throughput.output_tokens_per_s;
         assert!(bounded > least * free, "{prompt}/{output}: {bounded} where it was {free} without");
+    }
+}
+
+/// Prompts that come all at once would else be computed all at once, and then nothing but decoded.
+#[test]
+fn steps_in_balance_do_more() {
+    for (prompt, output, clients, requests, least) in
+        [(128, 512, 256, 512, 1.0), (1024, 256, 256, 768, 1.04), (4096, 16, 64, 128, 0.99)]
+    {
+        let setup = closed(prompt, output, clients, requests);
+        let (free, even) = (balanced(setup.clone(), 80, 2500, 0), balanced(setup, 80, 2500, 1024));
+        let (before, after) = (free.throughput.output_tokens_per_s, even.throughput.output_tokens_per_s);
+        assert!(after > least * before, "{prompt}/{output}: {after} where it was {before} without");
+        assert!(even.itl_ms.p99 < 1.05 * free.itl_ms.p99, "{:?} {:?}", free.itl_ms, even.itl_ms);
     }
 }
 
