@@ -36,6 +36,8 @@ from lightllm_rs.kernels.silu_mul.kernel import silu_mul_triton
 from lightllm_rs.kernels.silu_mul.reference import silu_mul_reference
 from lightllm_rs.kernels.silu_mul_fp8.kernel import silu_mul_fp8_triton
 from lightllm_rs.kernels.silu_mul_fp8.reference import silu_mul_fp8_reference
+from lightllm_rs.kernels.skinny_linear.kernel import skinny_linear_triton
+from lightllm_rs.kernels.skinny_linear.reference import skinny_linear_reference
 
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 
@@ -130,6 +132,22 @@ def all_reduce_norm_case(
 def silu_mul_case(device: str, dtype: torch.dtype, rows: int, inner: int) -> None:
     gate_up = randn(rows, 2 * inner, dtype=dtype, device=device) * 4
     assert_close(silu_mul_triton(gate_up), silu_mul_reference(gate_up), dtype)
+
+
+def skinny_linear_case(device: str, dtype: torch.dtype, rows: int, outputs: int, inputs: int, parts: str) -> None:
+    """parts: which of bias, norm, residual, silu and scale (e4m3 weights) there are, by their first two letters."""
+    x = randn(rows, inputs, dtype=dtype, device=device)
+    weight = randn(outputs, inputs, dtype=dtype, device=device)
+    bias = randn(outputs, dtype=dtype, device=device) if "bi" in parts else None
+    norm = (randn(inputs, dtype=dtype, device=device), 1e-5) if "no" in parts else None
+    silu = "si" in parts
+    width = outputs // 2 if silu else outputs
+    residual = randn(rows, width, dtype=dtype, device=device) if "re" in parts else None
+    scale = None
+    if "sc" in parts:
+        weight, scale = weight.to(torch.float8_e4m3fn), torch.rand(outputs).to(device)
+    arguments = (x, weight, bias, norm, residual, silu, scale)
+    assert_close(skinny_linear_triton(*arguments), skinny_linear_reference(*arguments), dtype)
 
 
 def rotary_kv_case(
@@ -297,6 +315,10 @@ SMALL: list[Case] = [
     (all_reduce_norm_case, (3, 1, 1, 64, False)),
     (silu_mul_case, (3, 1100)),
     (silu_mul_case, (1, 7)),
+    (skinny_linear_case, (1, 37, 64, "")),
+    (skinny_linear_case, (3, 38, 1160, "bi no re si")),
+    (skinny_linear_case, (8, 5, 100, "no re")),
+    (skinny_linear_case, (1, 1, 1, "bi no")),
     (rotary_kv_case, (7, 4, 2, 16, 3, False)),
     (rotary_kv_case, (1, 9, 3, 80, 16, True)),
     (rotary_kv_case, (6, 3, 3, 6, 1, True)),
@@ -329,6 +351,11 @@ LARGE: list[Case] = [
     (all_reduce_norm_case, (4, 1, 512, 4096, True)),
     (all_reduce_norm_case, (8, 129, 200, 1100, False)),
     (silu_mul_case, (513, 14336)),
+    (skinny_linear_case, (1, 6144, 4096, "no")),
+    (skinny_linear_case, (1, 28672, 4096, "no si")),
+    (skinny_linear_case, (2, 4097, 14336, "re bi")),
+    (skinny_linear_case, (4, 2050, 4096, "no re si")),
+    *[(skinny_linear_case, (rows, 4096, 4104, "no re si sc")) for rows in (1, 3, 4, 8)],
     *[(rotary_kv_case, (123, 32, 8, head_dim, 16, False)) for head_dim in (64, 80, 96, 128, 256)],
     (rotary_kv_case, (123, 16, 8, 128, 64, True)),
     (rotary_fp8_case, (123, 32, 8, 128, 16, False)),

@@ -27,6 +27,8 @@ from lightllm_rs.kernels.rms_norm_fp8 import kernel as rms_norm_fp8
 from lightllm_rs.kernels.rotary_kv import kernel as rotary
 from lightllm_rs.kernels.silu_mul import kernel as silu_mul
 from lightllm_rs.kernels.silu_mul_fp8 import kernel as silu_mul_fp8
+from lightllm_rs.kernels.skinny_linear import kernel as skinny
+from lightllm_rs.kernels.skinny_linear.tiles import tile
 
 # (compute capability, shared memory of one block in bytes): A100, RTX 4090, H100.
 TARGETS = [(80, 163 << 10), (89, 99 << 10), (90, 227 << 10)]
@@ -43,6 +45,8 @@ def shared_memory(
     kernel: Any, capability: int, types: dict[str, str], constants: dict[str, Any], **options: int
 ) -> int:
     """Bytes of shared memory of the kernel, compiled with pointers aligned to 16 bytes, as torch's are."""
+    if "PDL" in kernel.arg_names:
+        constants = {**constants, "PDL": capability >= 90}
     signature = {name: types.get(name, "constexpr") for name in kernel.arg_names}
     aligned = [["tt.divisibility", 16]]
     attributes = {(at,): aligned for at, kind in enumerate(signature.values()) if kind.startswith("*")}
@@ -135,3 +139,25 @@ def test_fp8(capability: int, limit: int) -> None:
         constants = {"HAS_BIAS": True, "GROUP": 128, "BLOCK_M": block_m, "BLOCK_N": block_n}
         kernel = block_linear.fp8_block_linear_kernel
         assert shared_memory(kernel, capability, types, constants, num_warps=warps, num_stages=stages) <= limit
+
+
+@pytest.mark.parametrize("kind", ["bf16", "fp8e4nv"])
+@pytest.mark.parametrize(("rows", "inputs"), [(1, 4096), (2, 1024), (4, 14336), (8, 100)])
+@pytest.mark.parametrize(("capability", "limit"), TARGETS[1:])
+def test_skinny_linear(capability: int, limit: int, rows: int, inputs: int, kind: str) -> None:
+    types = dict.fromkeys(("x_ptr", "bias_ptr", "norm_ptr", "residual_ptr", "out_ptr"), "*bf16")
+    types |= {"weight_ptr": f"*{kind}", "scale_ptr": "*fp32", "eps": "fp32"}
+    types |= dict.fromkeys(("rows", "outputs", "inputs"), "i32")
+    chosen = tile(rows, inputs, 2 if kind == "bf16" else 1)
+    flags = dict.fromkeys(("BIAS", "NORM", "RESIDUAL", "SILU"), True)
+    constants = {
+        "ROWS": rows,
+        "SCALE": kind != "bf16",
+        **flags,
+        "EVEN": inputs % chosen.inputs == 0,
+        "BLOCK_N": chosen.outputs,
+        "BLOCK_K": chosen.inputs,
+        "CHUNK": chosen.chunk,
+    }
+    kernel = skinny.skinny_rows_kernel
+    assert shared_memory(kernel, capability, types, constants, num_warps=chosen.warps) <= limit

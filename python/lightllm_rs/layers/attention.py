@@ -13,12 +13,15 @@ from ..kernels.paged_prefill_attention import paged_prefill_attention
 from ..kernels.rotary_kv import rotary_kv
 from .batch import Batch
 from .linear import ColumnLinear, Columns, RowLinear
+from .norm import RmsNorm
 from .parallel import TensorParallel
 from .weights import Layer, Weight, part_of
 
 
 class Attention(Layer):
-    """hidden [T, hidden] -> this rank's part of [T, hidden]; writes the new tokens' keys and values into their pages.
+    """x, residual [T, hidden] -> two tensors whose sum is s + attention(norm(s)), where s = x + residual.
+
+    See `RowLinear.onto`. Writes the new tokens' keys and values into their pages.
 
     `name` is the checkpoint's prefix, such as "model.layers.0.self_attn". Query and key norms (Qwen3) are weights of
     this layer, as the rotary kernel applies them.
@@ -64,9 +67,18 @@ class Attention(Layer):
             yield Weight(f"{self.name}.q_norm.weight", (self.head_dim,), part_of(self.q_norm, slice(None)))
             yield Weight(f"{self.name}.k_norm.weight", (self.head_dim,), part_of(self.k_norm, slice(None)))
 
-    def forward(self, x: Tensor, rope: Tensor, batch: Batch, kv: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(
+        self,
+        norm: RmsNorm,
+        x: Tensor,
+        residual: Tensor | None,
+        rope: Tensor,
+        batch: Batch,
+        kv: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor | None]:
         keys, values = kv
-        q = rotary_kv(self.qkv(x), rope, keys, values, batch.slot_pages, self.q_norm, self.k_norm, self.eps)
+        qkv, total = self.qkv.after(norm, x, residual)
+        q = rotary_kv(qkv, rope, keys, values, batch.slot_pages, self.q_norm, self.k_norm, self.eps)
         mixed = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         decodes = batch.decode_rows
         if decodes:
@@ -97,8 +109,7 @@ class Attention(Layer):
                 self.scale,
                 mixed[decodes:],
             )
-        out: Tensor = self.out(mixed.view(mixed.shape[0], -1))
-        return out
+        return self.out.onto(mixed.view(mixed.shape[0], -1), total)
 
 
 def scaled(part: slice, factor: int) -> slice:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoint import Quantization, UnsupportedModel
+from ..kernels import skinny_linear
 from ..kernels.fp8 import FP8, Fp8Rows
 from ..kernels.quantize_fp8 import quantize_fp8
 from .matrix import Matrix
@@ -88,15 +89,28 @@ class Fp8Matrix(nn.Module):
         assert self.weight is not None, "asked for before packing"
         return self.weight.float() * self.scale[:, None]
 
-    @property
-    def takes_rounded(self) -> bool:
-        """Whether `forward` takes tokens that are rounded already, with one scale each."""
-        return self.group is None and (self.plain is None or self.rounds_activations)
+    def fuses(self, x: Tensor) -> bool:
+        """See `Matrix.fuses`."""
+        return self.group is None and self.weight is not None and skinny_linear.fits(x.shape[0], self.weight)
+
+    def fused(
+        self, x: Tensor, norm: tuple[Tensor, float] | None = None, residual: Tensor | None = None, silu: bool = False
+    ) -> Tensor:
+        """See `Matrix.fused`. Few rows are not rounded: it is the weight that takes the time."""
+        assert self.weight is not None, "asked for where `fuses` says so"
+        return skinny_linear.skinny_linear(x, self.weight, self.bias, norm, residual, silu, self.scale)
+
+    def rounds(self, x: Tensor) -> bool:
+        """Whether so many tokens as x has are rounded with one scale each, so that the kernel before may do it."""
+        return self.group is None and (self.plain is None or self.rounds_activations) and not self.fuses(x)
 
     def forward(self, x: Tensor | Fp8Rows) -> Tensor:
         """x: [T, columns], rounded or not -> [T, rows]."""
-        if isinstance(x, Tensor) and (self.plain is None or self.rounds_activations):
-            x = quantize_fp8(x, self.group)
+        if isinstance(x, Tensor):
+            if self.fuses(x):
+                return self.fused(x)
+            if self.plain is None or self.rounds_activations:
+                x = quantize_fp8(x, self.group)
         if self.plain is None:
             assert isinstance(x, Fp8Rows), "rounded above"
             return self.product(x.values, x.scales)

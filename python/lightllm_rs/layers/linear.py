@@ -9,9 +9,13 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import Quantization, UnsupportedModel
+from ..kernels.fp8 import Fp8Rows
+from ..kernels.silu_mul import silu_mul
+from ..kernels.silu_mul_fp8 import silu_mul_fp8
 from .fp8_block_matrix import Fp8BlockMatrix
 from .fp8_matrix import Fp8Matrix
 from .matrix import Matrix
+from .norm import RmsNorm
 from .parallel import TensorParallel
 from .weights import Layer, Weight, part_of
 
@@ -63,6 +67,28 @@ class ColumnLinear(Layer):
         out: Tensor = self.matrix(x)
         return out
 
+    def after(self, norm: RmsNorm, x: Tensor, residual: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(y of norm(x + residual), x + residual); see `RmsNorm`."""
+        fuses = self.matrix.fuses(x)
+        if fuses and residual is None and norm.tp.world == 1:
+            return self.matrix.fused(x, norm=(norm.weight, norm.eps)), x
+        normed, total = norm.rounded(x, residual) if self.matrix.rounds(x) else norm(x, residual)
+        y: Tensor = self.matrix(normed)
+        return y, total
+
+    def gated_after(
+        self, norm: RmsNorm, x: Tensor, residual: Tensor | None, following: RowLinear
+    ) -> tuple[Tensor | Fp8Rows, Tensor]:
+        """`after` where y is gates, then ups: (silu(gate) * up, x + residual), rounded if `following` would do that."""
+        fuses = self.matrix.fuses(x)
+        if fuses and residual is None and norm.tp.world == 1:
+            return self.matrix.fused(x, norm=(norm.weight, norm.eps), silu=True), x
+        if fuses:
+            normed, total = norm(x, residual)
+            return self.matrix.fused(normed, silu=True), total
+        y, total = self.after(norm, x, residual)
+        return silu_mul_fp8(y) if following.matrix.rounds(y) else silu_mul(y), total
+
 
 class RowLinear(Layer):
     """y = x W^T + b where each rank holds its columns of W and its part of x.
@@ -84,6 +110,7 @@ class RowLinear(Layer):
     ) -> None:
         super().__init__()
         self.name, self.outputs, self.inputs, self.mine = name, outputs, inputs, mine
+        self.whole = tp.world == 1
         # The bias joins the sum once: on rank 0.
         self.bias_name = f"{name}.bias" if bias else None
         columns = mine.stop - mine.start
@@ -99,9 +126,15 @@ class RowLinear(Layer):
     def finish(self) -> None:
         self.matrix.pack()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | Fp8Rows) -> Tensor:
         part: Tensor = self.matrix(x)
         return part
+
+    def onto(self, x: Tensor | Fp8Rows, residual: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Two tensors whose sum, the first summed over the ranks, is y + residual; None if the second is zero."""
+        if self.whole and isinstance(x, Tensor) and self.matrix.fuses(x):
+            return self.matrix.fused(x, residual=residual), None
+        return self(x), residual
 
 
 def make_matrix(

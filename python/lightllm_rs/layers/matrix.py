@@ -1,4 +1,5 @@
-"""A matrix product with a weight: cuBLAS on CUDA, prepacked oneDNN on an x86 CPU, plain torch elsewhere."""
+"""A matrix product with a weight: for few rows our own kernel, which takes what stands around the product along, cuBLAS
+for more; prepacked oneDNN on an x86 CPU, plain torch elsewhere."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..kernels import skinny_linear
 from .weights import Weight, part_of
 
 # oneDNN chooses the packed layout for a number of rows; the one for 16 serves 1 to hundreds of rows well.
@@ -37,8 +39,25 @@ class Matrix(nn.Module):
             self.packed = torch.ops.mkldnn._reorder_linear_weight(weight, PACKED_FOR_ROWS)
             self.weight = None
 
+    def fuses(self, x: Tensor) -> bool:
+        """Whether x [T, columns] has so few rows that `fused` is the way. The answer depends on shapes alone."""
+        return self.weight is not None and skinny_linear.fits(x.shape[0], self.weight)
+
+    def fused(
+        self, x: Tensor, norm: tuple[Tensor, float] | None = None, residual: Tensor | None = None, silu: bool = False
+    ) -> Tensor:
+        """activation(norm(x) W^T + b) + residual; see `kernels.skinny_linear`."""
+        assert self.weight is not None, "asked for where `fuses` says so"
+        return skinny_linear.skinny_linear(x, self.weight, self.bias, norm, residual, silu)
+
+    def rounds(self, x: Tensor) -> bool:
+        """Whether x is rounded to 8-bit floats for the product: not with a weight in the dtype of the arithmetic."""
+        return False
+
     def forward(self, x: Tensor) -> Tensor:
         """x: [T, columns] -> [T, rows]."""
+        if self.fuses(x):
+            return self.fused(x)
         if self.packed is None:
             assert self.weight is not None, "a weight is either plain or packed"
             return F.linear(x, self.weight, self.bias)

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoint import ModelConfig
-from ..kernels.silu_mul import silu_mul
 from .linear import ColumnLinear, Columns, RowLinear
+from .norm import RmsNorm
 from .parallel import TensorParallel
 
 
 class GatedMlp(nn.Module):
-    """hidden [T, hidden] -> this rank's part of [T, hidden].
+    """x, residual [T, hidden] -> two tensors whose sum is s + mlp(norm(s)), s = x + residual; see `RowLinear.onto`.
 
     `name` is the checkpoint's prefix, such as "model.layers.0.mlp".
     """
@@ -34,6 +34,6 @@ class GatedMlp(nn.Module):
             f"{name}.down_proj", config.hidden, inner, mine, config.mlp_bias, tp, config.quantization, dtype, device
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.down(silu_mul(self.gate_up(x)))
-        return out
+    def forward(self, norm: RmsNorm, x: Tensor, residual: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        gated, total = self.gate_up.gated_after(norm, x, residual, self.down)
+        return self.down.onto(gated, total)

@@ -1,8 +1,13 @@
 """Llama 2, 3, 3.1 and models of the same arithmetic (SmolLM2).
 
 x = embedding; per layer x += attention(norm(x)), x += mlp(norm(x)); logits = head(norm(x)). The additions are fused
+<<<<<<< HEAD
 into the norm that follows them, so a layer passes (what to add, sum so far) on. What to add is one tensor parallel
 rank's part of it, which the norm sums over the ranks.
+=======
+into the norm that follows them, so a layer passes (what to add, sum so far) on; or, with few rows, into the product
+before them, as the norm is into the product after it: then it passes (sum, None) on.
+>>>>>>> 291672a (Fuse norm, activation and residual into products with few rows)
 """
 
 from __future__ import annotations
@@ -43,11 +48,10 @@ class LlamaLayer(nn.Module):
 
     def forward(
         self, x: Tensor, residual: Tensor | None, rope: Tensor, batch: Batch, kv: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        x, residual = self.attention_norm(x, residual)
-        x = self.attention(x, rope, batch, kv)
-        x, residual = self.mlp_norm(x, residual)
-        return self.mlp(x), residual
+    ) -> tuple[Tensor, Tensor | None]:
+        x, residual = self.attention(self.attention_norm, x, residual, rope, batch, kv)
+        out: tuple[Tensor, Tensor | None] = self.mlp(self.mlp_norm, x, residual)
+        return out
 
 
 class Llama(CausalLM):
