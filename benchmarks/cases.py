@@ -57,6 +57,7 @@ CASES = {
     "prefill": Case(4096, 16, 128, 64),
     "prefix": Case(256, 64, 384, 64, shared_prefix=3072),
     "rate": Case(512, 128, 300, 0, rate=20.0),
+    "small": Case(64, 128, 2048, 512),  # for a small model, where CPU and IPC decide; wants --max-num-seqs 512
     # Lengths of published figures of FP8 servers; they want --max-num-seqs as high as the concurrency.
     "128-128": Case(128, 128, 3072, 1024),
     "1000-1000": Case(1000, 1000, 512, 512),
