@@ -1,13 +1,9 @@
 """Llama 2, 3, 3.1 and models of the same arithmetic (SmolLM2).
 
 x = embedding; per layer x += attention(norm(x)), x += mlp(norm(x)); logits = head(norm(x)). The additions are fused
-<<<<<<< HEAD
-into the norm that follows them, so a layer passes (what to add, sum so far) on. What to add is one tensor parallel
-rank's part of it, which the norm sums over the ranks.
-=======
-into the norm that follows them, so a layer passes (what to add, sum so far) on; or, with few rows, into the product
-before them, as the norm is into the product after it: then it passes (sum, None) on.
->>>>>>> 291672a (Fuse norm, activation and residual into products with few rows)
+into the norm that follows them, so a layer passes (what to add, sum so far) on; what to add is one tensor parallel
+rank's part of it, which the norm sums over the ranks. With few rows and one rank the addition is fused into the product
+before it, as the norm is into the product after it: then a layer passes (sum, None) on.
 """
 
 from __future__ import annotations
