@@ -60,11 +60,14 @@ def sampled(results: list[Result], slot: int) -> torch.Tensor:
     return torch.cat([distributions(result.extras[slot].logprobs) for result in results])
 
 
-def decode(driver: Driver, slots: list[int], steps: int) -> list[Result]:
+def decode(driver: Driver, slots: list[int], steps: int, shared: int = 0) -> list[Result]:
+    """shared: pages that all slots have in common, if any."""
     results = []
     for _ in range(steps):
         for slot in slots:
             driver.decode(slot)
+        if shared:
+            driver.group(len(slots), shared)
         results.append(driver.step())
     return results
 
@@ -128,7 +131,7 @@ def test_slots_with_pages_in_common(driver: Driver) -> None:
     for slot in group:
         driver.attach(slot, PROMPT, with_settings(logprobs=VOCAB), prefix_pages=list(shared))
         driver.prefill(slot)
-    results = [driver.step(), *decode(driver, group, STEPS)]
+    results = [driver.step(), *decode(driver, group, STEPS, len(shared))]
     for slot in group:
         texts = tuple(driver.slots[one].ids[len(PROMPT) :] for one in (0, slot))
         agree(expected, sampled(results, slot), (texts[0], texts[1]))

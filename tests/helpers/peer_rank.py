@@ -43,7 +43,6 @@ def hidden_states(folder: str, dtype: torch.dtype, tp: TensorParallel, device: t
             prefill_page_table=table,
             prefill_starts=torch.tensor([0, count], dtype=torch.int32, device=device),
             prefill_lengths=torch.tensor([start + count], dtype=torch.int32, device=device),
-            max_prefill_tokens=count,
         )
         return model(batch, kv)
 

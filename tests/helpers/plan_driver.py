@@ -70,6 +70,7 @@ class Driver:
         self._attach: list[Attach] = []
         self._copies: list[tuple[int, int]] = []
         self._rows: list[Row] = []
+        self._groups: list[tuple[int, int, int]] = []
 
     def attach(
         self,
@@ -106,6 +107,10 @@ class Driver:
     def decode(self, slot: int) -> None:
         self._add_row(slot, [], from_last=True, emits=True)
 
+    def group(self, rows: int, pages: int) -> None:
+        """The last `rows` rows that were queued have their first `pages` pages in common."""
+        self._groups.append((len(self._rows) - rows, rows, pages))
+
     def _add_row(self, slot: int, ids: list[int], *, from_last: bool, emits: bool) -> None:
         held = self.slots[slot]
         start = held.done
@@ -130,9 +135,11 @@ class Driver:
             pack_u32(words),
             pack_u32([page for row in rows for page in row.pages]),
             pack_u32([token for row in rows for token in row.ids]),
+            pack_u32(self._groups),
         )
         self.step_number += 1
         self._detach, self._attach, self._copies, self._rows = [], [], [], []
+        self._groups = []
         return plan, rows
 
     def launch(self) -> Launched:
