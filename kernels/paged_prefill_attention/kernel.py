@@ -20,6 +20,7 @@ from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from ..checks import check_caches, check_floats, check_integers, check_stored, require
+from ..tuning import tuned
 
 LOG2_E = 1.4426950408889634
 
@@ -151,7 +152,13 @@ class Tile:
     descriptors: bool = False
 
 
-def tile_for(head_dim: int, page_size: int, wide: bool, capability: int) -> Tile:
+def tile_for(device: torch.device, head_dim: int, page_size: int, cache: torch.dtype) -> Tile:
+    """The tile that was measured to be best on this GPU, or one for all."""
+    found = tuned(device, "paged_prefill_attention", head_dim, page_size, 8 * cache.itemsize)
+    return common_tile(head_dim, cache.itemsize == 4) if found is None else Tile(**found)
+
+
+def common_tile(head_dim: int, wide: bool) -> Tile:
     """A tile that fits the registers and shared memory of sm_80 and newer."""
     if wide:
         return Tile(32, 32, 4) if head_dim <= 128 else Tile(16, 16, 4)
@@ -195,7 +202,11 @@ def paged_prefill_attention_triton(
         return out
     block_d = max(16, triton.next_power_of_2(head_dim))
     if tile is None:
-        tile = tile_for(block_d, page_size, q.dtype == torch.float32, 0)
+        tile = (
+            common_tile(block_d, True)
+            if q.dtype == torch.float32
+            else tile_for(q.device, head_dim, page_size, k_cache.dtype)
+        )
     pack = pack_for(heads, kv_heads, tile.block_m) if pack is None else pack
     k_tiles = v_tiles = None
     if tile.descriptors:

@@ -31,5 +31,5 @@ def paged_prefill_attention_reference(
         position = torch.arange(length - (last - first), length, device=q.device)
         scores.masked_fill_(torch.arange(length, device=q.device) > position[:, None], float("-inf"))
         mixed = torch.einsum("hgtl,lhd->thgd", torch.softmax(scores, dim=-1), values)
-        out[first:last] = mixed.reshape(last - first, -1, head_dim).to(q.dtype)
+        out[first:last] = mixed.reshape(last - first, q.shape[1], head_dim).to(q.dtype)
     return out

@@ -22,7 +22,7 @@ from lightllm_rs.kernels.fp8_block_linear.kernel import fp8_block_linear_triton
 from lightllm_rs.kernels.fp8_block_linear.reference import fp8_block_linear_reference
 from lightllm_rs.kernels.paged_decode_attention.kernel import paged_decode_attention_triton
 from lightllm_rs.kernels.paged_decode_attention.reference import paged_decode_attention_reference
-from lightllm_rs.kernels.paged_prefill_attention.kernel import paged_prefill_attention_triton
+from lightllm_rs.kernels.paged_prefill_attention.kernel import Tile, paged_prefill_attention_triton
 from lightllm_rs.kernels.paged_prefill_attention.reference import paged_prefill_attention_reference
 from lightllm_rs.kernels.quantize_fp8.kernel import quantize_fp8_triton
 from lightllm_rs.kernels.quantize_fp8.reference import quantize_fp8_reference
@@ -82,6 +82,10 @@ class Paged:
             v[page, position % page_size] = torch.randn(length, kv_heads, head_dim)
         sizes = torch.tensor(lengths, dtype=torch.int32)
         return cls(k.to(device, dtype), v.to(device, dtype), table.to(device), sizes.to(device))
+
+    def rounded(self) -> Paged:
+        """The same in e4m3, that is, about the same."""
+        return Paged(self.k.to(FP8), self.v.to(FP8), self.table, self.lengths)
 
 
 def rms_norm_case(device: str, dtype: torch.dtype, rows: int, size: int, residual: bool) -> None:
@@ -197,8 +201,10 @@ def decode_case(
     head_dim: int,
     page_size: int,
     splits: int | None,
+    cache: torch.dtype | None = None,
 ) -> None:
     paged = Paged.of(lengths, page_size, kv_heads, head_dim, dtype, device)
+    paged = paged if cache is None else paged.rounded()
     q = randn(len(lengths), heads, head_dim, dtype=dtype, device=device)
     out = torch.full_like(q, float("nan"))
     paged_decode_attention_triton(q, paged.k, paged.v, paged.table, paged.lengths, 0.2, out, splits=splits)
@@ -216,9 +222,11 @@ def prefix_case(
     head_dim: int,
     page_size: int,
     splits: int | None,
+    cache: torch.dtype | None = None,
 ) -> None:
     """groups: (first row, rows, shared pages). The work tensors are as wide as a captured graph's."""
     paged = Paged.of(lengths, page_size, kv_heads, head_dim, dtype, device)
+    paged = paged if cache is None else paged.rounded()
     for first, rows, pages in groups:
         paged.table[first : first + rows, :pages] = paged.table[first, :pages].clone()
     work = prefix_work(np.array(groups, dtype=np.int64).reshape(-1, 3), len(lengths), page_size)
@@ -238,15 +246,18 @@ def prefill_case(
     kv_heads: int,
     head_dim: int,
     page_size: int,
+    cache: torch.dtype | None = None,
+    tile: Tile | None = None,
 ) -> None:
     """rows: (new tokens, tokens in the cache, the new ones included)."""
     paged = Paged.of([length for _, length in rows], page_size, kv_heads, head_dim, dtype, device)
+    paged = paged if cache is None else paged.rounded()
     news = [new for new, _ in rows]
     starts = torch.tensor([0, *accumulate(news)], dtype=torch.int32, device=device)
     q = randn(sum(news), heads, head_dim, dtype=dtype, device=device)
     out = torch.full_like(q, float("nan"))
     arguments = (q, paged.k, paged.v, paged.table, starts, paged.lengths)
-    paged_prefill_attention_triton(*arguments, 0.2, out)
+    paged_prefill_attention_triton(*arguments, 0.2, out, tile)
     assert_close(out, paged_prefill_attention_reference(*arguments, 0.2), dtype)
 
 
@@ -332,6 +343,10 @@ SMALL: list[Case] = [
     (prefill_case, ([(5, 5), (1, 1), (3, 40)], 4, 2, 16, 16)),
     (prefill_case, ([(33, 70), (40, 40)], 3, 1, 80, 7)),
     (prefill_case, ([(1, 9), (2, 2)], 3, 3, 8, 1)),
+    (prefill_case, ([(33, 70), (1, 64), (16, 33), (0, 9), (5, 5)], 4, 2, 16, 16, None, Tile(16, 16, 4, 2, True))),
+    (decode_case, ([5, 33], 4, 2, 16, 16, 2, FP8)),
+    (prefix_case, ([70, 33, 34], [(1, 2, 2)], 4, 2, 16, 16, None, FP8)),
+    (prefill_case, ([(5, 5), (3, 40)], 4, 2, 16, 16, FP8)),
     (quantize_fp8_case, (5, 70, None)),
     (quantize_fp8_case, (3, 96, 32)),
     (quantize_fp8_case, (1, 2, None)),
@@ -387,6 +402,9 @@ LARGE: list[Case] = [
             (4, 1, 256, 256),
         )
     ],
+    (decode_case, ([1, 4000, 77, 0, 1025, 2048], 32, 8, 128, 64, None, FP8)),
+    (prefix_case, ([*range(3300, 3364)], [(0, 60, 48)], 32, 8, 128, 64, None, FP8)),
+    (prefill_case, ([(1000, 1000), (1, 513), (257, 900)], 32, 8, 128, 16, FP8)),
 ]
 
 

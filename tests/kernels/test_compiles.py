@@ -80,14 +80,10 @@ def test_attention(
     blocks["BLOCK_N"], warps, stages = shared_prefix.tile(block_d, group * ITEM_ROWS, wide)
     kernel = shared_prefix.shared_prefix_kernel
     assert shared_memory(kernel, capability, types, {**shape, **blocks}, num_warps=warps, num_stages=stages) <= limit
-    tile = prefill.tile_for(block_d, page_size, wide, capability)
+    tile = prefill.common_tile(block_d, wide)
     blocks = {"BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n, "BLOCK_D": block_d, "BLOCK_R": 32}
     blocks |= {"PACK": prefill.pack_for(heads, kv_heads, tile.block_m)}
-    flags = {"DESCRIPTORS": tile.descriptors, "k_tiles": None, "v_tiles": None}
-    if tile.descriptors:
-        kind_of_tiles = f"tensordesc<{kind}[{tile.block_n}, {head_dim}]>"
-        types.update(k_tiles=kind_of_tiles, v_tiles=kind_of_tiles)
-        flags = {"DESCRIPTORS": True}
+    flags = {"DESCRIPTORS": False, "k_tiles": None, "v_tiles": None}
     kernel, options = prefill.paged_prefill_kernel, {"num_warps": tile.warps, "num_stages": tile.stages}
     assert shared_memory(kernel, capability, types, {**shape, **blocks, **flags}, **options) <= limit
 

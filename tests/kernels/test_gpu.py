@@ -9,6 +9,8 @@ if not torch.cuda.is_available():
     pytest.skip("needs a CUDA device", allow_module_level=True)
 
 from helpers import kernel_cases as cases
+from lightllm_rs.kernels.fp8 import FP8
+from lightllm_rs.kernels.paged_prefill_attention.kernel import Tile
 
 pytestmark = pytest.mark.gpu
 
@@ -40,3 +42,12 @@ def test_decode_attention_in_a_captured_graph() -> None:
         graph.replay()
         expected = paged_decode_attention_reference(q, paged.k, paged.v, paged.table, paged.lengths, 0.1)
         cases.assert_close(out, expected, dtype)
+
+
+@pytest.mark.skipif(torch.cuda.get_device_capability() < (9, 0), reason="tensor descriptors need sm_90")
+@pytest.mark.parametrize("cache", [None, FP8], ids=cases.identity)
+@pytest.mark.parametrize("tile", [Tile(128, 64, 8, 3, True), Tile(64, 64, 4, 3, True), Tile(128, 128, 8, 2, True)])
+def test_prefill_attention_by_descriptors(tile: Tile, cache: torch.dtype | None) -> None:
+    torch.manual_seed(0)
+    rows = [(1000, 1000), (1, 513), (257, 900), (128, 128), (0, 5)]
+    cases.prefill_case("cuda", torch.bfloat16, rows, 32, 8, 128, tile.block_n, cache, tile)
