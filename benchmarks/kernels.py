@@ -1,4 +1,5 @@
-"""Each kernel against the limit of its device: the bytes it must move over the copy bandwidth measured beside it.
+"""Each kernel against the limit of its device: the bytes it must move over the copy bandwidth measured beside it,
+or its operations over the rate of a large matrix product.
 
     python benchmarks/kernels.py [name ...]
 
@@ -10,10 +11,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from lightllm_rs.backend.prefix_work import ITEMS, prefix_work, prefixes_of
+from lightllm_rs.kernels.paged_decode_attention import SharedPrefixes, paged_decode_attention
+from lightllm_rs.kernels.paged_prefill_attention import paged_prefill_attention
 from lightllm_rs.kernels.rms_norm import rms_norm
 from lightllm_rs.kernels.silu_mul import silu_mul
 from lightllm_rs.kernels.skinny_linear import skinny_linear
@@ -24,12 +31,13 @@ COLD = 256 << 20
 
 @dataclass
 class Entry:
-    """A launch to time: `run(i)` with the i-th of `sets` inputs; it must move `bytes`."""
+    """A launch to time: `run(i)` with the i-th of `sets` inputs; it must move `bytes`, or do `flops` operations."""
 
     name: str
     bytes: int
     sets: int
     run: Callable[[int], object]
+    flops: int = 0
 
 
 def floats(*shape: int) -> torch.Tensor:
@@ -62,7 +70,73 @@ def elementwise() -> Iterator[Entry]:
     yield Entry("silu_mul, 4096 x 28672", gate_up.nbytes * 3 // 2, 4, lambda i: silu_mul(gate_up))
 
 
-ENTRIES = {"linear": linear, "elementwise": elementwise}
+class Pages:
+    """Keys and values of Llama-3.1-8B's heads in pages of 64 tokens, and tables of rows over them in random order."""
+
+    heads, kv_heads, head_dim, size = 32, 8, 128, 64
+    scale = 128**-0.5
+
+    def __init__(self, tokens: int = 1 << 19) -> None:
+        self.count = tokens // self.size
+        self.k, self.v = (floats(self.count, self.size, self.kv_heads, self.head_dim) for _ in range(2))
+
+    def table(self, rows: int, tokens: int) -> torch.Tensor:
+        """int32 [rows, pages of 8192 tokens]; no page twice, if there are enough."""
+        needed = -(-tokens // self.size)
+        order = torch.randperm(self.count, dtype=torch.int32, device="cuda").repeat(1 + rows * needed // self.count)
+        table = torch.zeros(rows, 8192 // self.size, dtype=torch.int32, device="cuda")
+        table[:, :needed] = order[: rows * needed].view(rows, needed)
+        return table
+
+
+def decode_attention() -> Iterator[Entry]:
+    """One new token a row; the last rows share their first 3,072 tokens."""
+    pages = Pages()
+    for rows, tokens, shared in ((1, 256, 0), (8, 600, 0), (64, 3328, 0), (255, 500, 0), (64, 3328, 3072)):
+        size = (shared + rows * (tokens - shared)) * pages.kv_heads * pages.head_dim * 4
+        sets = min(16, COLD // size + 2)
+        tables = [pages.table(rows, tokens) for _ in range(sets)]
+        prefixes = None
+        if shared:
+            for table in tables:
+                table[:, : shared // pages.size] = table[0, : shared // pages.size].clone()
+            work = prefix_work(np.array([[0, rows, shared // pages.size]]), rows, pages.size)
+            prefixes = prefixes_of(torch.from_numpy(work.words(ITEMS)).cuda(), rows)
+        yield decode_entry(pages, tables, torch.full((rows,), tokens, device="cuda", dtype=torch.int32), prefixes, size)
+
+
+def decode_entry(
+    pages: Pages, tables: list[torch.Tensor], lengths: torch.Tensor, prefixes: SharedPrefixes | None, size: int
+) -> Entry:
+    q, step = floats(len(lengths), pages.heads, pages.head_dim), dict[str, Any]()
+    name = f"decode attention, {len(lengths)} x {lengths[0]}{' shared' if prefixes else ''}"
+
+    def run(i: int) -> object:
+        return paged_decode_attention(
+            q, pages.k, pages.v, tables[i], lengths, pages.scale, prefixes=prefixes, shared=step
+        )
+
+    return Entry(name, size, len(tables), run)
+
+
+def prefill_attention() -> Iterator[Entry]:
+    """New tokens over themselves and what is cached before them."""
+    pages = Pages()
+    for rows, new, cached in ((1, 4096, 0), (4, 1024, 0), (8, 256, 3072)):
+        starts = torch.arange(rows + 1, device="cuda", dtype=torch.int32) * new
+        lengths = torch.full((rows,), new + cached, device="cuda", dtype=torch.int32)
+        pairs = rows * (new * cached + new * (new + 1) // 2)
+        yield prefill_entry(pages, pages.table(rows, new + cached), starts, lengths, pairs)
+
+
+def prefill_entry(pages: Pages, table: torch.Tensor, starts: torch.Tensor, lengths: torch.Tensor, pairs: int) -> Entry:
+    q = floats(int(starts[-1]), pages.heads, pages.head_dim)
+    name = f"prefill attention, {len(lengths)} x {starts[1]} of {lengths[0]}"
+    run = partial(paged_prefill_attention, q, pages.k, pages.v, table, starts, lengths, pages.scale)
+    return Entry(name, 0, 4, lambda i: run(), flops=4 * pairs * pages.heads * pages.head_dim)
+
+
+ENTRIES = {"decode": decode_attention, "prefill": prefill_attention, "linear": linear, "elementwise": elementwise}
 
 
 def microseconds(entry: Entry) -> float:
@@ -92,14 +166,23 @@ def copy_bandwidth() -> float:
     return copy.bytes / microseconds(copy)
 
 
+def matrix_rate() -> float:
+    """Operations a microsecond of a large matrix product."""
+    a, b = floats(8192, 8192), floats(8192, 8192)
+    return 2 * 8192**3 / microseconds(Entry("product", 0, 4, lambda i: a @ b))
+
+
 def main() -> None:
     chosen = sys.argv[1:] or list(ENTRIES)
-    limit = copy_bandwidth()
-    print(f"{torch.cuda.get_device_name()}: copy {limit / 1e6:.2f} TB/s")
+    limit, rate = copy_bandwidth(), matrix_rate()
+    print(f"{torch.cuda.get_device_name()}: copy {limit / 1e6:.2f} TB/s, product of 8192^3 {rate / 1e6:.0f} TFLOP/s")
     for name in chosen:
         for entry in ENTRIES[name]():
             time = microseconds(entry)
-            print(f"{entry.name:48} {time:9.1f} us  {entry.bytes / time / limit:6.1%} of the copy bandwidth")
+            reached = f"{entry.bytes / time / limit:6.1%} of the copy bandwidth"
+            if entry.flops:
+                reached = f"{entry.flops / time / rate:6.1%} of the matrix rate, {entry.flops / time / 1e6:.0f} TFLOP/s"
+            print(f"{entry.name:48} {time:9.1f} us  {reached}")
 
 
 if __name__ == "__main__":
