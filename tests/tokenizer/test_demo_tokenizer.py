@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,17 @@ def test_text_comes_back_piece_by_piece(demo: TextTokenizer, text: str) -> None:
     assert "".join(pieces) + detokenizer.finish() == text
     assert not any("\ufffd" in piece for piece in pieces)
     assert demo.decode(demo.encode(text)) == text
+
+
+def test_any_tokens_give_what_decoding_them_together_gives(demo: TextTokenizer) -> None:
+    draw = random.Random(5)
+    for _ in range(300):
+        # Ids behind the vocabulary too, and the low ones often: they are bytes that make characters together.
+        ids = [draw.randrange(300 if draw.random() < 0.3 else demo.vocab + 20) for _ in range(draw.randrange(1, 30))]
+        for skip in (True, False):
+            detokenizer = demo.detokenizer(skip_special_tokens=skip)
+            text = "".join(detokenizer.push(token) for token in ids) + detokenizer.finish()
+            assert text == demo.decode(ids, skip_special_tokens=skip)
 
 
 def test_each_digit_is_a_token(demo: TextTokenizer) -> None:
