@@ -22,7 +22,7 @@ pub(crate) struct StepLoad {
     pub tokens: u64,
     /// Decode rows.
     pub rows: u64,
-    /// Positions that the decode rows attend to.
+    /// Positions that the decode rows attend to; those that rows of a group have in common count once.
     pub context: u64,
     /// Twice the pairs of a prefill token and a position that it attends to, less the tokens: whole numbers.
     pub pairs: u64,

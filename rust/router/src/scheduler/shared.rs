@@ -48,6 +48,8 @@ impl Scheduler {
                 let index = row_of[slot.index()].expect("listed rows are in the draft");
                 rows.give(index as usize, draft);
             }
+            let saved = (run.count as u64 - 1) * u64::from(run.pages) * u64::from(self.config.page_size);
+            draft.load.context -= saved;
             draft.plan.groups.push(PrefixGroup { first_row, rows: run.count as u32, pages: run.pages });
         }
         rows.give_rest(draft);

@@ -7,7 +7,8 @@ pub struct StepShape {
     pub prefill_tokens: u64,
     /// Rows that compute one token after the last one.
     pub decode_rows: u64,
-    /// Positions that all decode rows attend to, their own included.
+    /// Positions that all decode rows attend to, their own included; those that rows of a group have in common count
+    /// once, since they are read once.
     pub decode_context: u64,
     /// For each prefill token, positions before its row's first one: what chunks and cached prefixes add to the work
     /// of attention.
@@ -21,8 +22,8 @@ pub struct StepShape {
 }
 
 impl StepShape {
-    /// The shape of a plan.
-    pub fn of(plan: &StepPlan) -> Self {
+    /// The shape of a plan for a cache with pages of so many positions.
+    pub fn of(plan: &StepPlan, page_size: u32) -> Self {
         let mut shape = Self::default();
         for row in &plan.rows {
             let (start, tokens) = (u64::from(row.start), u64::from(row.tokens));
@@ -36,6 +37,10 @@ impl StepShape {
                 shape.prefill_own += tokens * (tokens + 1) / 2;
             }
             shape.emitting_rows += u64::from(row.emits);
+        }
+        for group in &plan.groups {
+            let pages = (u64::from(group.rows) - 1) * u64::from(group.pages);
+            shape.decode_context -= pages * u64::from(page_size);
         }
         shape
     }

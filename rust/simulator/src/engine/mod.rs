@@ -227,7 +227,7 @@ impl Engine {
                 self.refuse(id, &refusal)?;
             }
             let Some(plan) = plan else { break };
-            let shape = crate::cost::StepShape::of(&plan);
+            let shape = crate::cost::StepShape::of(&plan, self.scheduler.config().page_size);
             let ns = self.cost.step_ns(&shape);
             self.meter.step(&shape, ns);
             for attach in &plan.attach {

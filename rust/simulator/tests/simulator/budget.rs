@@ -98,3 +98,18 @@ fn plans_that_leave_late_have_arrivals_wait_for_less() {
     assert!(late.tpot_ms.mean < 1.01 * early.tpot_ms.mean, "{:?} {:?}", early.tpot_ms, late.tpot_ms);
     assert!(late.simulated_seconds < 1.001 * early.simulated_seconds, "the backend is never made to wait");
 }
+
+#[test]
+fn what_rows_have_in_common_is_read_once() {
+    let mut setup = closed(64, 100, 8, 32);
+    setup["workload"]["shared_prefix"] = json!({"tokens": 2048, "groups": 1});
+    setup["cost"] = json!({"version": 1, "kind": "fitted", "base_ms": 5, "decode_context_ms": 1e-3});
+    let with = |shared_rows: u32| {
+        let mut setup = setup.clone();
+        setup["scheduler"] = json!({"pages": 2048, "context": 8192, "shared_rows": shared_rows});
+        report(&setup).itl_ms.p50
+    };
+    let (apart, together) = (with(0), with(4));
+    // Of eight rows, seven need not read 2,048 positions: 14.3 ms of 22 or so.
+    assert!((13.5..15.0).contains(&(apart - together)), "{apart} {together}");
+}
