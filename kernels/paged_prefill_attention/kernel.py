@@ -23,6 +23,8 @@ from ..checks import check_caches, check_floats, check_integers, check_stored, r
 from ..tuning import tuned
 
 LOG2_E = 1.4426950408889634
+# Two sizes of batches and not one for each power of two: what a start has not compiled, a step would wait for.
+FEW_ROWS, MANY_ROWS = 256, 4096
 
 
 @triton.jit
@@ -238,7 +240,7 @@ def paged_prefill_attention_triton(
         BLOCK_M=tile.block_m,
         BLOCK_N=tile.block_n,
         BLOCK_D=block_d,
-        BLOCK_R=max(16, triton.next_power_of_2(rows)),
+        BLOCK_R=FEW_ROWS if rows <= FEW_ROWS else max(MANY_ROWS, triton.next_power_of_2(rows)),
         DESCRIPTORS=tile.descriptors,
         PRECISION="ieee",
         num_warps=tile.warps,

@@ -81,7 +81,7 @@ def test_attention(
     kernel = shared_prefix.shared_prefix_kernel
     assert shared_memory(kernel, capability, types, {**shape, **blocks}, num_warps=warps, num_stages=stages) <= limit
     tile = prefill.common_tile(block_d, wide)
-    blocks = {"BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n, "BLOCK_D": block_d, "BLOCK_R": 32}
+    blocks = {"BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n, "BLOCK_D": block_d, "BLOCK_R": prefill.FEW_ROWS}
     blocks |= {"PACK": prefill.pack_for(heads, kv_heads, tile.block_m)}
     flags = {"DESCRIPTORS": False, "k_tiles": None, "v_tiles": None}
     kernel, options = prefill.paged_prefill_kernel, {"num_warps": tile.warps, "num_stages": tile.stages}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightllm_rs.backend.device_state import DeviceState
 from lightllm_rs.backend.plan import Array
-from lightllm_rs.backend.prefix_work import prefix_work, prefixes_of
+from lightllm_rs.backend.prefix_work import ITEMS, PREFIX_ROWS, prefix_work, prefixes_of
 from lightllm_rs.backend.step_rows import StepRows
 from lightllm_rs.backend.transfer import Packed
 from lightllm_rs.layers.batch import Batch
@@ -31,9 +31,8 @@ def pack_batch(rows: StepRows, outputs: Array, packed: Packed) -> None:
     packed.add("positions", rows.positions)
     packed.add("cache_indices", rows.cache_indices)
     packed.add("outputs", outputs)
-    if rows.groups.size:
-        work = prefix_work(rows.groups, decodes, rows.page_size)
-        packed.add("prefixes", work.words(work.items.shape[0]))
+    if decodes >= PREFIX_ROWS:  # as in graphs, so that steps of both kinds run the same compiled kernels
+        packed.add("prefixes", prefix_work(rows.groups, decodes, rows.page_size).words(ITEMS))
 
 
 def batch_of(rows: StepRows, packed: Packed, state: DeviceState) -> Batch:
@@ -50,7 +49,7 @@ def batch_of(rows: StepRows, packed: Packed, state: DeviceState) -> Batch:
     if decodes:
         batch.decode_page_table = state.page_tables_of(packed["decode.slots"])[:, :width]
         batch.decode_lengths = packed["decode.lengths"].to(torch.int32)
-        if rows.groups.size:
+        if decodes >= PREFIX_ROWS:
             batch.decode_prefixes = prefixes_of(packed["prefixes"], decodes)
     if decodes < rows.slots.size:
         batch.prefill_page_table = state.page_tables_of(packed["prefill.slots"])[:, :width]

@@ -15,7 +15,7 @@ ITEMS = 64
 """Most items of a step, and as many as its graphs have room for."""
 
 PREFIX_ROWS = 8
-"""Graphs with fewer decode rows read every prefix row by row: the rows save less than the further launch costs."""
+"""Batches of fewer decode rows read every prefix row by row: they save less than the further launch costs."""
 
 WANTED_ITEMS = 32
 """Items that keep a large GPU busy: each is as many programs as there are kv heads."""
@@ -62,6 +62,8 @@ def prefix_work(groups: Array, rows: int, page_size: int) -> PrefixWork:
     Where there are more groups than items, those that save least read their prefixes row by row.
     """
     lengths, parts = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
+    if not groups.size:
+        return PrefixWork(np.zeros((0, ITEM_WORDS), dtype=np.int64), lengths, parts)
     saved = (groups[:, 1] - 1) * groups[:, 2]
     kept, chunks = [], 0
     for first, count, pages in groups[np.argsort(-saved, kind="stable")].tolist():
