@@ -89,6 +89,39 @@ def test_in_a_group_it_ends_the_rank(tmp_path: Path) -> None:
     ends.close()
 
 
+class PutsOff(FailsOnce):
+    """A mock that has something to do while there are no plans."""
+
+    left = 3
+
+    def launch(self, plan: Plan) -> LaunchedStep:
+        return MockBackend.launch(self, plan)
+
+    def idle(self) -> bool:
+        self.left -= self.left > 0
+        return self.left > 0
+
+
+def test_what_can_wait_is_done_between_plans(tmp_path: Path) -> None:
+    ends = Ends(tmp_path, world=1)
+    backend = PutsOff()
+    backend.open(Capacity(16, 4, 4, 384, 64))
+    ends.rank = Rank(backend, *ends.dealers, 0, 1, Progress())
+    ends.rank.hello()
+    assert ends.plans.receive(5000) is not None
+    thread = threading.Thread(target=ends.rank.run)
+    thread.start()
+    while backend.left:
+        thread.join(0.01)
+        assert thread.is_alive()
+    plans(ends)
+    thread.join(20)
+    assert not thread.is_alive()
+    answers = [rank_decoder.decode(received[1]) for _ in range(3) if (received := ends.plans.receive(5000))]
+    assert [type(answer) for answer in answers] == [StepResult] * 3
+    ends.close()
+
+
 def test_the_rank_does_not_spin_while_it_has_nothing_to_do(tmp_path: Path) -> None:
     import time
 

@@ -272,6 +272,35 @@ def test_a_failed_step_leaves_the_state_sound(
     assert driver.slots[1].ids == other + whole.greedy(other, 3)
 
 
+class TritonError(Exception):
+    """The base of Triton's errors, by its name: Triton is not installed everywhere."""
+
+
+class CompilationError(TritonError):
+    pass
+
+
+def test_a_kernel_that_does_not_compile_fails_its_step_alone(
+    backend: TorchBackend, driver: Driver, whole: WholePass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = prompt_of(1, 8)
+    driver.attach(0, ids)
+    driver.attach(1, prompt_of(2, 6))
+    driver.prefill(0)
+
+    def uncompiled(*_: object) -> None:
+        raise CompilationError("at 3:4:\ncannot add a pointer and a pointer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backend.model, "forward", uncompiled)
+        patch.setattr(backend, "graphs", None)
+        with pytest.raises(StepError, match=r"does not compile.*cannot add a pointer"):
+            driver.launch()
+    driver.detach(0, free=True)
+    driver.attach(0, ids)
+    assert driver.generate(0, 4) == whole.greedy(ids, 4)
+
+
 def test_another_error_is_not_hidden(backend: TorchBackend, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")

@@ -135,5 +135,9 @@ class ModelBackend(ABC):
             return self.prefill_batch(plan, plan.prefill)
         return FinishedStep(Outcome())
 
+    def idle(self) -> bool:
+        """Does a little of what can wait until there are no plans; False when nothing is left of it."""
+        return False
+
     def close(self) -> None:  # noqa: B027 - most backends have nothing to close
         """Leaves the process group, where there is one."""

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
+
+
+_PR_SET_TIMERSLACK = 29
+
+
+def sleep_exactly() -> None:
+    """Has the kernel end this thread's naps on time, and not up to 50 us later to save power."""
+    ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
 
 
 def usable_cores() -> int:

@@ -1,16 +1,10 @@
-"""Memory of the device: how much there is, and what running out of it means for a step."""
+"""Memory of the device: how much there is, and which errors mean that it ran out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 
-from lightllm_rs.backend.errors import StepError
 from lightllm_rs.backend.host import available_memory
-
-OUT_OF_MEMORY = "the backend ran out of memory in this step; try again with a shorter prompt or fewer requests at once"
 
 
 def device_memory(device: torch.device) -> tuple[int, int]:
@@ -26,17 +20,3 @@ def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return "DefaultCPUAllocator" in str(error)  # a plain RuntimeError on a CPU
-
-
-@contextmanager
-def memory_errors() -> Iterator[None]:
-    """Turns running out of memory into StepError. Everything else is left to end the process: after a kernel's error
-    nothing on the device can be trusted."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        if isinstance(error, torch.OutOfMemoryError):
-            torch.cuda.empty_cache()
-        raise StepError(OUT_OF_MEMORY) from None

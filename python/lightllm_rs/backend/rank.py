@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lightllm_rs.backend.base import LaunchedStep, ModelBackend
 from lightllm_rs.backend.errors import PlanError, StepError
+from lightllm_rs.backend.host import sleep_exactly
 from lightllm_rs.backend.plan import read_plan
 from lightllm_rs.backend.pulse import Progress
 from lightllm_rs.messages.control import Stop, SupervisorMessage
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 DEPTH = 2
 """Most plans that are launched and unanswered: one runs and one waits."""
 
-NAP = 50e-6
+NAP = 20e-6
 """Seconds between two looks at the sockets and the device while a step runs: far below a step's length, and cheap."""
 
 LONG = 2e-3
@@ -81,6 +82,7 @@ class Rank:
 
     def run(self) -> None:
         """Works until the router or the supervisor says stop. Raises PlanError and whatever the device breaks with."""
+        sleep_exactly()
         while True:
             self._answer_finished()
             message = self._next_plan()
@@ -100,6 +102,8 @@ class Rank:
         frame = self._plans.receive(0)
         if frame is None:
             left = self._launched[0].work.remaining() if self._launched else None
+            if left is None and self._backend.idle():
+                left = 0.0
             if left is None or left > LONG:
                 self._poller.wait(None if left is None else int((left - LONG / 2) * 1e3))
             elif left > 0:

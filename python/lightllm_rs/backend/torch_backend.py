@@ -17,7 +17,7 @@ from lightllm_rs.backend.errors import BackendError, StepError
 from lightllm_rs.backend.forward import batch_of, pack_batch
 from lightllm_rs.backend.graphs import DecodeGraphs, batch_sizes
 from lightllm_rs.backend.kv_size import Room, cache_pages
-from lightllm_rs.backend.memory import device_memory, is_out_of_memory, memory_errors
+from lightllm_rs.backend.memory import device_memory, is_out_of_memory
 from lightllm_rs.backend.mixed_graphs import MixedGraphs, decode_sizes, token_sizes
 from lightllm_rs.backend.model_files import open_checkpoint
 from lightllm_rs.backend.options import BackendOptions, Capacity
@@ -26,6 +26,7 @@ from lightllm_rs.backend.sampling.counts import TokenCounts
 from lightllm_rs.backend.sampling.logprobs import prompt_logprobs
 from lightllm_rs.backend.sampling.sampler import finite_rows, pack_rows, sample, sampling_rows
 from lightllm_rs.backend.slots import SlotTable
+from lightllm_rs.backend.step_errors import step_errors
 from lightllm_rs.backend.step_rows import StepRows, step_rows
 from lightllm_rs.backend.torch_step import TorchStep
 from lightllm_rs.backend.transfer import Packed
@@ -174,7 +175,7 @@ class TorchBackend(ModelBackend):
 
     def mixed_batch(self, plan: Plan, decode: Array, prefill: Array) -> LaunchedStep:
         """One forward pass over all rows, then the sampler over those that emit."""
-        with torch.inference_mode(), memory_errors():
+        with torch.inference_mode(), step_errors():
             return self._run(step_rows(plan, decode, prefill, self.slots, self.state.histories))
 
     def _run(self, rows: StepRows) -> LaunchedStep:
