@@ -43,6 +43,6 @@ def client(process: HttpProcess) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def run_dir() -> Iterator[Path]:
-    """A short path, as Unix sockets need one."""
-    with tempfile.TemporaryDirectory(prefix="llrs-") as folder:
+    """A short path, as Unix sockets need one, and not of the name that any service removes where nobody locks it."""
+    with tempfile.TemporaryDirectory(prefix="http-") as folder:
         yield Path(folder)
