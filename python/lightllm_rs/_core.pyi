@@ -999,7 +999,7 @@ class Pieces:
 class Detokenizer:
     """Turns the tokens of one output into text that never ends in part of a character."""
 
-    def push(self, token: int, /) -> str:
+    def push(self, token: int) -> str:
         """The text that `token` makes certain."""
 
     def finish(self) -> str:
