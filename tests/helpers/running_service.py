@@ -17,6 +17,8 @@ from typing import IO
 
 import psutil
 
+from lightllm_rs.supervisor.run_dir import ARENA_PREFIX, PREFIX
+
 PATIENCE_SECONDS = 60.0
 
 
@@ -44,6 +46,7 @@ class RunningService:
         self.stderr: list[str] = []
         self._readers = [self._read(self.process.stdout, self.stdout), self._read(self.process.stderr, self.stderr)]
         self.seen: set[psutil.Process] = set()
+        self._arenas: set[str] = set()  # what names of its arenas begin with
 
     def _read(self, pipe: IO[str] | None, lines: list[str]) -> threading.Thread:
         assert pipe is not None
@@ -91,6 +94,7 @@ class RunningService:
     def children(self) -> dict[str, psutil.Process]:
         """The living children by process name ("http-0"), told by their titles or short names."""
         found = {}
+        self._arenas |= {f"{ARENA_PREFIX}{path.name.removeprefix(PREFIX)}-" for path in self.base.glob(PREFIX + "*")}
         try:
             children = psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
@@ -130,13 +134,19 @@ class RunningService:
 
     def assert_nothing_left(self, seconds: float = 0.0) -> None:
         """No process, run directory or shared memory of the service is there, after at most `seconds`."""
+        self.assert_processes_end(seconds)
+        if seconds == 0.0:
+            assert list(self.base.iterdir()) == []
+        left = set(os.listdir("/dev/shm")) - self._shared_memory
+        others = {name for name in left if name.startswith(ARENA_PREFIX) and not name.startswith(tuple(self._arenas))}
+        assert left <= others  # services of other test runs come and go
+
+    def assert_processes_end(self, seconds: float) -> None:
+        """No process of the service runs after at most `seconds`."""
         deadline = time.monotonic() + seconds
         while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in self.seen):
             assert time.monotonic() < deadline, f"still running: {[p for p in self.seen if p.is_running()]}"
             time.sleep(0.02)
-        if seconds == 0.0:
-            assert list(self.base.iterdir()) == []
-        assert set(os.listdir("/dev/shm")) <= self._shared_memory
 
 
 def serve_command(*arguments: str) -> list[str]:

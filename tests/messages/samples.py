@@ -93,11 +93,16 @@ UNIONS: dict[str, list[msgspec.Struct]] = {
         control.Notice("the journal ends here: the disk is full"),
         control.Fatal("port 8000 is in use"),
         control.Drained(),
+        control.Holds(3 << 30),
+        control.MayMeasure(),
     ],
     "SupervisorMessage": [
         control.EngineUp(3, "ipc:///run/requests-3.sock"),
         control.EngineDown("backend-0 was killed"),
         control.Drain(),
+        control.CacheUp(1, "ipc:///run/cache-1.sock"),
+        control.CacheDown(),
+        control.Measure(3 << 30),
         control.Stop(),
     ],
     "HealthMessage": [

@@ -32,10 +32,14 @@ def fake_service(tmp_path: Path, tiny_model: Path) -> Iterator[FakeService]:
     with ExitStack() as stack:
 
         def start(
-            children: dict[str, list[str]] | None = None, long_base: str | None = None, **settings: Any
+            children: dict[str, list[str]] | None = None,
+            long_base: str | None = None,
+            sees: bool = False,
+            gpus: int = 0,
+            **settings: Any,
         ) -> RunningService:
             settings = {"model": str(tiny_model), "backend": "mock", "port": 0} | settings
-            asked = json.dumps({"settings": settings, "children": children or {}})
+            asked = json.dumps({"settings": settings, "children": children or {}, "sees": sees, "gpus": gpus})
             script = Path(__file__).with_name("fake_service.py")
             return stack.enter_context(RunningService([sys.executable, str(script), asked], Path(long_base or base)))
 

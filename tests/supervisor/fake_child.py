@@ -1,8 +1,9 @@
 """A child that behaves as its arguments say: `python fake_child.py BEHAVIOUR...`, in place of `lightllm_rs.process`.
 
 Behaviours, in the order given: "words TEXT" (Fatal, exit 1), "exit CODE", "print TEXT", "notice TEXT" (Notice),
-"mute" (never ready), "wrong-protocol", "deaf" (does not hear Stop), "busy" (HTTP: never drained). An HTTP process
-answers each connection with the engine's state, as the supervisor told it.
+"holds BYTES" (Holds), "measures" (asks MayMeasure and waits for Measure), "arena" (makes one), "mute" (never ready),
+"wrong-protocol", "deaf" (does not hear Stop), "busy" (HTTP: never drained). An HTTP process answers each connection
+with the engine's state and the cache manager's, as the supervisor told it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,27 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 
 import setproctitle
 
-from lightllm_rs.messages.control import ChildHello, Drain, EngineDown, EngineUp, Notice, Stop
+from lightllm_rs.messages.control import (
+    CacheDown,
+    CacheUp,
+    ChildHello,
+    Drain,
+    EngineDown,
+    EngineUp,
+    Holds,
+    MayMeasure,
+    Measure,
+    Notice,
+    Stop,
+)
 from lightllm_rs.messages.frames import encode
 from lightllm_rs.process.child import Child
 from lightllm_rs.process.entry import end_with_parent, ignore_signals, read_start
+from lightllm_rs.supervisor.run_dir import ARENAS, arena_name
 
 
 class Port:
@@ -27,6 +42,7 @@ class Port:
 
     def __init__(self, fd: int) -> None:
         self.state = "no engine yet"
+        self.cache = ""
         self._listener = socket.socket(fileno=fd)
         threading.Thread(target=self._answer, daemon=True).start()
 
@@ -37,7 +53,7 @@ class Port:
             except OSError:
                 return
             with connection, contextlib.suppress(OSError):
-                connection.sendall(f"{self.state} pid {os.getpid()}\n".encode())
+                connection.sendall(f"{self.state}{self.cache} pid {os.getpid()}\n".encode())
 
 
 def behave(child: Child, behaviour: str, value: str) -> None:
@@ -52,6 +68,15 @@ def behave(child: Child, behaviour: str, value: str) -> None:
         child.open_control().send(encode(Notice(value)))
     if behaviour == "print":
         print(value, flush=True)
+    if behaviour == "holds":
+        child.open_control().send(encode(Holds(int(value))))
+    if behaviour == "measures":
+        child.open_control().send(encode(MayMeasure()))
+        answer = child.receive(None)
+        assert isinstance(answer, Measure)
+        child.phase("measured", 0.0, f"{answer.bytes} bytes for images")
+    if behaviour == "arena":
+        (ARENAS / arena_name(Path(child.start.run_dir), child.start.epoch)).touch(exist_ok=False)
     if behaviour == "wrong-protocol":
         child.open_control().send(encode(ChildHello(999, child.start.process, os.getpid())))
         time.sleep(60)
@@ -77,6 +102,10 @@ def main() -> None:
             port.state = f"up {message.epoch}"
         if isinstance(message, EngineDown) and port:
             port.state = f"down because {message.reason}"
+        if isinstance(message, CacheUp) and port:
+            port.cache = f" {Path(message.endpoint).name}"
+        if isinstance(message, CacheDown) and port:
+            port.cache = " no cache"
         if isinstance(message, Drain) and "busy" not in behaviours:
             child.drained()
         if isinstance(message, Stop) and "deaf" not in behaviours:

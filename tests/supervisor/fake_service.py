@@ -1,5 +1,6 @@
-"""A service of fake children: `python fake_service.py JSON`, where JSON has "settings" and "children".
+"""A service of fake children: `python fake_service.py JSON`.
 
+The JSON has "settings", "children", "sees" (whether the model does) and "gpus" (how many can be seen; 0: as it is).
 "children" maps process names to behaviours of `fake_child.py`; a child that is not named behaves well.
 """
 
@@ -13,7 +14,8 @@ import msgspec
 
 from lightllm_rs.process.start import ChildStart
 from lightllm_rs.settings import ServeSettings
-from lightllm_rs.supervisor.main import serve
+from lightllm_rs.supervisor import main as main_module
+from lightllm_rs.supervisor.model import find_model
 
 
 def main() -> int:
@@ -24,7 +26,10 @@ def main() -> int:
         behaviours = asked["children"].get(start.process, [])
         return [sys.executable, str(Path(__file__).with_name("fake_child.py")), *behaviours]
 
-    return serve(settings, command)
+    main_module.find_model = lambda settings: msgspec.structs.replace(find_model(settings), sees=asked["sees"])
+    if asked["gpus"]:
+        main_module.visible_gpus = lambda: asked["gpus"]
+    return main_module.serve(settings, command)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,18 @@ class Drained(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="drain
     """An HTTP process has no request left."""
 
 
-ChildMessage = ChildHello | Phase | Ready | Notice | Fatal | Drained
+class Holds(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="holds"):
+    """Before its Ready, from a visual server on a GPU: so many bytes of device memory are its own from now on."""
+
+    bytes: int
+
+
+class MayMeasure(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="measure?"):
+    """From a backend that shares its GPU with visual servers: it is about to size its KV cache by what is free, and
+    waits for `Measure`."""
+
+
+ChildMessage = ChildHello | Phase | Ready | Notice | Fatal | Drained | Holds | MayMeasure
 
 
 class EngineUp(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="up"):
@@ -72,7 +83,33 @@ class Stop(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="stop"):
     """End now, with exit code 0."""
 
 
-SupervisorMessage = EngineUp | EngineDown | Drain | Stop
+class CacheUp(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="cache-up"):
+    """A cache manager is ready. Goes to HTTP processes, visual servers and backends.
+
+    Attributes:
+        epoch: counts cache managers; whatever an older one held is gone.
+        endpoint: its socket.
+    """
+
+    epoch: int
+    endpoint: str
+
+
+class CacheDown(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="cache-down"):
+    """The cache manager is gone; there is none until the next CacheUp. Text needs none."""
+
+
+class Measure(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="measure"):
+    """Answer to MayMeasure: the visual servers of the backend's GPU have all the memory that they will take.
+
+    Attributes:
+        bytes: how much that is.
+    """
+
+    bytes: int
+
+
+SupervisorMessage = EngineUp | EngineDown | Drain | Stop | CacheUp | CacheDown | Measure
 
 child_decoder: FrameDecoder[ChildMessage] = FrameDecoder(ChildMessage)
 supervisor_decoder: FrameDecoder[SupervisorMessage] = FrameDecoder(SupervisorMessage)

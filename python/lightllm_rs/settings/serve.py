@@ -213,6 +213,31 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = False
     debug_checks: Annotated[bool, _meta("check the scheduler's invariants after each call: slow")] = False
 
+    visual_batch_size: Annotated[
+        int, _meta("most images that are encoded at once", group="Images", low=1, high=4096)
+    ] = 32
+    visual_batch_pixels: Annotated[
+        int,
+        _meta(
+            "pixels that are encoded at once, as the model sees them after resizing; a larger image goes alone "
+            "(0: auto, 4 Mi on a GPU and 1 Mi on a CPU)",
+            low=0,
+            high=1 << 40,
+        ),
+    ] = 0
+    visual_gpu: Annotated[
+        int,
+        _meta(
+            "GPU of the first visual server, each further one has the next (-1: those of the backends)",
+            low=-1,
+            high=1023,
+        ),
+    ] = -1
+    visual_dp: Annotated[int, _meta("visual servers", low=1, high=64)] = 1
+    visual_threads: Annotated[
+        int, _meta("threads of a visual server that decode and resize (0: auto)", low=0, high=256)
+    ] = 0
+
     host: Annotated[str, _meta("address to listen on", group="HTTP")] = "127.0.0.1"
     port: Annotated[int, _meta("port to listen on (0: any free one)", low=0, high=65_535)] = 8000
     http_workers: Annotated[

@@ -44,6 +44,24 @@ def choose_device(settings: ServeSettings, gpus: int) -> str:
     return device
 
 
+def visual_gpus(settings: ServeSettings) -> list[int]:
+    """The GPU of each visual server: those of the backends in turn, or some from --visual-gpu on."""
+    if settings.visual_gpu < 0:
+        return [index % settings.tp for index in range(settings.visual_dp)]
+    return [settings.visual_gpu + index for index in range(settings.visual_dp)]
+
+
+def check_visual(settings: ServeSettings, device: str, gpus: int) -> None:
+    """Raises ServiceError if the visual servers of a model that sees want other GPUs than there are."""
+    if device == "cpu" and settings.visual_gpu >= 0:
+        raise ServiceError(f"--visual-gpu {settings.visual_gpu} needs --device cuda: leave one of them out")
+    if device == "cuda" and max(visual_gpus(settings)) >= gpus:
+        raise ServiceError(
+            f"--visual-gpu {settings.visual_gpu} with --visual-dp {settings.visual_dp} needs GPU "
+            f"{max(visual_gpus(settings))} and {gpus} can be seen, counted from 0: lower one of them"
+        )
+
+
 def http_workers(cores: int) -> int:
     """HTTP processes where the settings leave their number open."""
     return max(1, min(MOST_HTTP_WORKERS, cores // CORES_PER_HTTP_WORKER))

@@ -17,7 +17,7 @@ from lightllm_rs.settings import ServeSettings
 from lightllm_rs.settings.checks import warnings
 from lightllm_rs.supervisor.announce import curl_line, emphasised, start_table
 from lightllm_rs.supervisor.child_process import ChildProcess, Command, default_command
-from lightllm_rs.supervisor.device import choose_device, visible_gpus, with_budgets
+from lightllm_rs.supervisor.device import check_visual, choose_device, visible_gpus, with_budgets
 from lightllm_rs.supervisor.errors import Interrupted, ServiceError
 from lightllm_rs.supervisor.fleet import Fleet
 from lightllm_rs.supervisor.listener import HttpPort, listen, url
@@ -53,12 +53,15 @@ def serve(settings: ServeSettings, command: Command = default_command) -> int:
 
 def _serve(settings: ServeSettings, command: Command) -> None:
     began = time.monotonic()
-    device = choose_device(settings, visible_gpus())
+    gpus = visible_gpus()
+    device = choose_device(settings, gpus)
     settings = with_budgets(settings, device)
     for line in warnings(settings):
         log.warning("%s", line)
     with listen(settings.host, settings.port, settings.http_workers) as port:
         model = find_model(settings)
+        if model.sees:
+            check_visual(settings, device, gpus)
         _say(f"lightllm-rs {__version__}: loading {model.name} on {device}")
         _run(settings, model, device, port, command, began)
 

@@ -17,11 +17,13 @@ class Model(msgspec.Struct, frozen=True):
     path: a folder or a GGUF file.
     name: in the API.
     chats: whether it is known to have a chat template (a GGUF file is not opened to find out).
+    sees: whether it takes images.
     """
 
     path: Path
     name: str
     chats: bool
+    sees: bool = False
 
 
 def find_model(settings: ServeSettings) -> Model:

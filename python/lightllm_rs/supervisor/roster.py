@@ -10,6 +10,7 @@ import msgspec
 
 from lightllm_rs.process.start import ChildStart
 from lightllm_rs.settings import ServeSettings
+from lightllm_rs.supervisor.device import visual_gpus
 from lightllm_rs.supervisor.model import Model
 
 
@@ -26,6 +27,7 @@ class Roster:
     ) -> None:
         self._settings = settings
         self._listen_fds = listen_fds
+        self._sees = model.sees
         self._common = ChildStart(
             process="supervisor",
             run_dir=str(run_dir),
@@ -44,8 +46,9 @@ class Roster:
 
     def engine(self, epoch: int) -> list[ChildStart]:
         """Backends first, since they take longest to start, then the router."""
+        shared = {start.gpu for start in self.visual()}
         ranks = [
-            self._start(process=f"backend-{rank}", rank=rank, index=rank, epoch=epoch)
+            self._start(process=f"backend-{rank}", rank=rank, index=rank, epoch=epoch, shares_gpu=rank in shared)
             for rank in range(self._settings.tp)
         ]
         return [*ranks, self._start(process="router", epoch=epoch)]
@@ -57,6 +60,21 @@ class Roster:
             for index, descriptor in enumerate(self._listen_fds)
         ]
         return [*http, self._start(process="health"), self._start(process="metric")]
+
+    def images(self, epoch: int) -> list[ChildStart]:
+        """The cache manager and the visual servers; none for a model of text."""
+        return [self.cache(epoch), *self.visual()] if self._sees else []
+
+    def cache(self, epoch: int) -> ChildStart:
+        """The cache manager; `epoch` counts them."""
+        return self._start(process="cache", epoch=epoch)
+
+    def visual(self) -> list[ChildStart]:
+        """The visual servers; none for a model of text."""
+        if not self._sees:
+            return []
+        gpus = visual_gpus(self._settings) if self._common.device == "cuda" else [-1] * self._settings.visual_dp
+        return [self._start(process=f"visual-{index}", index=index, gpu=gpu) for index, gpu in enumerate(gpus)]
 
     def _start(self, **changes: object) -> ChildStart:
         return msgspec.structs.replace(self._common, **changes)

@@ -1,8 +1,9 @@
-"""The private directory of all sockets."""
+"""The private directory of all sockets, and the arenas in shared memory that go with it."""
 
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -17,6 +18,29 @@ PREFIX = "llrs-"
 
 PATIENCE_SECONDS = 2.0
 """How long to wait for others who make or remove run directories at the same time."""
+
+
+ARENAS = Path("/dev/shm")  # noqa: S108 - each arena is made there exclusively
+ARENA_PREFIX = "lightllm-rs-"
+"""Arenas of images are files there, named by this, their run directory and the epoch of their cache manager."""
+
+
+def arena_name(run_dir: Path, epoch: int) -> str:
+    """Name of the arena of one cache manager."""
+    return f"{ARENA_PREFIX}{run_dir.name.removeprefix(PREFIX)}-{epoch}"
+
+
+def remove_arenas(run_dir: Path, epoch: int | None = None) -> None:
+    """Removes the arena of one cache manager, or all of a run directory; mappings of it stay as they are."""
+    names = [arena_name(run_dir, epoch)] if epoch is not None else _arenas(run_dir)
+    for name in names:
+        (ARENAS / name).unlink(missing_ok=True)
+
+
+def _arenas(run_dir: Path) -> list[str]:
+    start = f"{ARENA_PREFIX}{run_dir.name.removeprefix(PREFIX)}-"
+    found = ARENAS.glob(glob.escape(start) + "*")
+    return [path.name for path in found if path.name.removeprefix(start).isdecimal()]
 
 
 def default_base() -> Path:
@@ -53,6 +77,7 @@ class RunDirectory:
 
     def remove(self) -> None:
         """Removes it with all that is in it."""
+        remove_arenas(self.path)
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
 
@@ -68,6 +93,7 @@ def remove_stale(base: Path) -> list[Path]:
         try:
             if os.fstat(fd).st_uid == os.getuid():
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_arenas(path)
                 shutil.rmtree(path, ignore_errors=True)
                 removed.append(path)
         except BlockingIOError:

@@ -7,12 +7,23 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
-from lightllm_rs.messages.control import Drain, Drained, EngineDown, EngineUp, Ready, Stop, SupervisorMessage
+from lightllm_rs.messages.control import (
+    Drain,
+    Drained,
+    EngineDown,
+    EngineUp,
+    Holds,
+    MayMeasure,
+    Ready,
+    Stop,
+    SupervisorMessage,
+)
 from lightllm_rs.messages.sockets import endpoint
 from lightllm_rs.settings import ServeSettings
 from lightllm_rs.supervisor.child_process import ChildProcess
 from lightllm_rs.supervisor.errors import ServiceError
 from lightllm_rs.supervisor.fleet import Died, Event, Fleet, Said, Signalled
+from lightllm_rs.supervisor.images import Images
 from lightllm_rs.supervisor.listener import HttpPort
 from lightllm_rs.supervisor.reporter import Reporter
 from lightllm_rs.supervisor.restarts import SERVICE_SECONDS, Restarts
@@ -48,6 +59,7 @@ class Service:
         self._settings, self._roster, self._fleet = settings, roster, fleet
         self._port, self._announce = port, announce
         self._reporter = Reporter(roster.supervisor)
+        self._images = Images(roster, fleet)
         self._restarts: dict[str, Restarts] = defaultdict(Restarts)
         self._state = LOADING
         self._began = time.monotonic()
@@ -60,7 +72,7 @@ class Service:
     def run(self) -> None:
         """Returns after a signal, once everything has stopped. Raises ServiceError, also with everything stopped."""
         try:
-            for start in [*self._roster.engine(self._epoch), *self._roster.others()]:
+            for start in [*self._roster.engine(self._epoch), *self._images.starts(), *self._roster.others()]:
                 self._fleet.spawn(start)
             while self._state != ENDED:
                 for event in self._fleet.wait(self._patience()):
@@ -80,6 +92,10 @@ class Service:
             self._ready(event)
         elif isinstance(event.message, Drained):
             self._drained(event.child.name)
+        elif isinstance(event.message, Holds):
+            self._images.holds(event.child, event.message)
+        elif isinstance(event.message, MayMeasure):
+            self._images.may_measure(event.child)
 
     # Start.
 
@@ -92,6 +108,7 @@ class Service:
             self._reporter.state(self._state)
         if child.start.package == "http" and self._engine_since is not None:
             self._fleet.send(child, self._engine_up())
+        self._images.ready(child)
         if child.engine and all(other.ready is not None for other in self._engine()):
             self._engine_since = child.ready
             self._tell_http(self._engine_up())
@@ -120,6 +137,7 @@ class Service:
     # Deaths.
 
     def _died(self, child: ChildProcess) -> None:
+        self._images.lost(child)
         if child.doomed:
             if self._state == DOWN and child.engine and not self._engine():
                 self._start_engine()
@@ -168,7 +186,7 @@ class Service:
             )
         log.error("%s; starting it again", why)
         self._reporter.restarted(child.name)
-        self._fleet.spawn(child.start)
+        self._fleet.spawn(self._images.again(child.start))
 
     # Time.
 

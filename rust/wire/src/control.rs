@@ -22,6 +22,10 @@ union! {
         "fatal" => Fatal { #[allow(missing_docs)] message: String }
         /// An HTTP process has no request left.
         "drained" => Drained {}
+        /// Device memory that a visual server keeps from now on.
+        "holds" => Holds { #[allow(missing_docs)] bytes: u64 }
+        /// A backend asks whether it may measure free memory.
+        "measure?" => MayMeasure {}
     }
 }
 
@@ -36,5 +40,11 @@ union! {
         "drain" => Drain {}
         /// End now, with exit code 0.
         "stop" => Stop {}
+        /// A cache manager is ready.
+        "cache-up" => CacheUp { #[allow(missing_docs)] epoch: u32, #[allow(missing_docs)] endpoint: String }
+        /// The cache manager is gone.
+        "cache-down" => CacheDown {}
+        /// The visual servers of the backend's GPU have taken so many bytes of its memory.
+        "measure" => Measure { #[allow(missing_docs)] bytes: u64 }
     }
 }

@@ -1,0 +1,152 @@
+"""Cache manager and visual servers as the supervisor sees them, with fake children."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.running_service import RunningService
+from lightllm_rs.settings import ServeSettings
+from lightllm_rs.supervisor.device import check_visual, visual_gpus
+from lightllm_rs.supervisor.errors import ServiceError
+from lightllm_rs.supervisor.run_dir import ARENAS, RunDirectory, arena_name, remove_arenas, remove_stale
+from supervisor.conftest import FakeService
+from supervisor.test_recovery import ask, wait_for_answer
+
+TEXT = {"http-0", "router", "backend-0", "metric", "health"}
+WITH_ARENA = {"cache": ["arena"]}
+
+
+def arenas_of(service: RunningService) -> set[str]:
+    """Names of the arenas of a service that runs."""
+    (run_dir,) = service.base.iterdir()
+    start = arena_name(run_dir, 0)[:-1]
+    return {path.name.removeprefix(start) for path in ARENAS.glob(start + "*")}
+
+
+def test_only_a_model_that_sees_has_them(fake_service: FakeService) -> None:
+    service = fake_service()
+    service.wait_ready()
+    assert set(service.children()) == TEXT
+
+
+def test_a_new_cache_manager_has_a_new_epoch_and_nobody_else_restarts(fake_service: FakeService) -> None:
+    service = fake_service(WITH_ARENA, sees=True, visual_dp=2)
+    url = service.wait_ready()
+    before = {name: child.pid for name, child in service.children().items()}
+    assert set(before) == TEXT | {"cache", "visual-0", "visual-1"}
+    wait_for_answer(service, url, "up 0 cache-0.sock")
+    assert arenas_of(service) == {"0"}
+    seen = set()
+    service.kill("cache")
+
+    def replaced() -> bool:
+        seen.add(ask(url).partition(" pid")[0])
+        return "up 0 cache-1.sock" in seen
+
+    service.wait_for(replaced, seconds=20)
+    assert seen <= {"up 0 cache-0.sock", "up 0 no cache", "up 0 cache-1.sock"}
+    assert arenas_of(service) == {"1"}
+    after = {name: child.pid for name, child in service.children().items()}
+    assert {name for name in before if before[name] != after[name]} == {"cache"}
+    assert service.end() == 0
+    service.assert_nothing_left()
+
+
+@pytest.mark.parametrize("name", ["visual-0", "http-0"])
+def test_its_users_restart_alone_and_hear_of_it(fake_service: FakeService, name: str) -> None:
+    service = fake_service(sees=True)
+    url = service.wait_ready()
+    former = service.kill(name)
+    service.wait_for(service.restarted(name, former), seconds=20)
+    wait_for_answer(service, url, "up 0 cache-0.sock")
+    assert service.end() == 0
+
+
+@pytest.mark.parametrize("name", ["cache", "visual-0"])
+def test_three_failures_end_the_service(fake_service: FakeService, name: str) -> None:
+    service = fake_service(WITH_ARENA, sees=True)
+    service.wait_ready()
+    for _ in range(2):
+        former = service.kill(name)
+        service.wait_for(service.restarted(name, former), seconds=20)
+    service.kill(name)
+    assert service.wait_end() == 1
+    assert f"{name} failed three times" in service.stderr[-1]
+    service.assert_nothing_left()
+
+
+def test_a_backend_measures_once_the_visual_servers_have_their_memory(fake_service: FakeService) -> None:
+    children = {"backend-0": ["measures"], "backend-1": ["print unmeasured"], "visual-0": ["holds 5"]}
+    service = fake_service(children, sees=True, gpus=3, backend="torch", device="cuda", tp=2, visual_gpu=0, visual_dp=1)
+    service.wait_ready()
+    assert any("measured 0.00 (5 bytes for images)" in line for line in service.stdout)
+    service.kill("backend-1")  # the memory is still taken when the backends start again
+    service.wait_for(lambda: any("serve again" in line for line in service.stderr), seconds=20)
+    assert service.end() == 0
+
+
+def test_a_killed_supervisor_leaves_no_arena_behind_for_long(fake_service: FakeService) -> None:
+    first = fake_service(WITH_ARENA, sees=True)
+    first.wait_ready()
+    (run_dir,) = first.base.iterdir()
+    first.end(signal.SIGKILL)
+    first.assert_processes_end(10.0)
+    assert (ARENAS / arena_name(run_dir, 0)).exists()
+    with contextlib.closing(RunDirectoryOf(first.base)) as other:
+        assert other.path.exists()
+        assert not (ARENAS / arena_name(run_dir, 0)).exists()
+
+
+class RunDirectoryOf(RunDirectory):
+    """A run directory that `contextlib.closing` removes."""
+
+    def close(self) -> None:
+        self.remove()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[Path]:
+    """A run directory's path, with three arenas of its own and two files that only look like some."""
+    run_dir = tmp_path / f"llrs-{os.getpid()}x"
+    made = [arena_name(run_dir, epoch) for epoch in (0, 1, 12)]
+    made += [arena_name(run_dir, 0) + "-other", arena_name(Path(f"{run_dir}y"), 0)]
+    for name in made:
+        (ARENAS / name).touch(exist_ok=False)
+    yield run_dir
+    for name in made:
+        (ARENAS / name).unlink(missing_ok=True)
+
+
+def test_only_arenas_of_the_run_directory_are_removed(files: Path) -> None:
+    remove_arenas(files, 1)
+    assert not (ARENAS / arena_name(files, 1)).exists()
+    assert (ARENAS / arena_name(files, 12)).exists()
+    files.mkdir()
+    assert remove_stale(files.parent) == [files]
+    assert not (ARENAS / arena_name(files, 12)).exists()
+    assert (ARENAS / (arena_name(files, 0) + "-other")).exists()
+    assert (ARENAS / arena_name(Path(f"{files}y"), 0)).exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "gpus"),
+    [
+        (ServeSettings(), [0]),
+        (ServeSettings(tp=2, visual_dp=3), [0, 1, 0]),
+        (ServeSettings(tp=2, visual_gpu=2, visual_dp=2), [2, 3]),
+    ],
+)
+def test_gpus_of_visual_servers(settings: ServeSettings, gpus: list[int]) -> None:
+    assert visual_gpus(settings) == gpus
+    check_visual(settings, "cuda", max(gpus) + 1)
+    if settings.visual_gpu >= 0:
+        with pytest.raises(ServiceError, match=r"needs GPU 3 and 3 can be seen"):
+            check_visual(settings, "cuda", max(gpus))
+        with pytest.raises(ServiceError, match="needs --device cuda"):
+            check_visual(settings, "cpu", 0)
