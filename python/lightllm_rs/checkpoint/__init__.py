@@ -8,6 +8,8 @@ from .errors import CheckpointError, UnsupportedModel
 from .gguf_file import GgufFile
 from .locate import locate
 from .quantization import Quantization
+from .qwen_vision import QwenVision
+from .vision_config import MRope, VisionConfig
 
 __all__ = [
     "Checkpoint",
@@ -15,8 +17,11 @@ __all__ = [
     "GgufFile",
     "Llama3Scaling",
     "LoadFormat",
+    "MRope",
     "ModelConfig",
     "Quantization",
+    "QwenVision",
     "UnsupportedModel",
+    "VisionConfig",
     "locate",
 ]

@@ -12,6 +12,7 @@ from .config import ModelConfig
 from .gguf_config import config_of_gguf
 from .gguf_file import GgufFile, read_gguf
 from .hf_config import config_of_folder, generation_config
+from .tensor_names import language_tensor, vision_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +56,8 @@ class Checkpoint:
     def tensors(
         self, shapes: Mapping[str, tuple[int, ...]], *, dtype: torch.dtype, device: torch.device, seed: int = 0
     ) -> Iterator[tuple[str, torch.Tensor]]:
-        """(Hugging Face name, tensor) of each weight, in no particular order, dtype or device of its own.
+        """(Hugging Face name, tensor) of each weight, in no particular order, dtype or device of its own; of a model
+        that sees those of the language model alone, with the names that they have in a model of text.
 
         Only dummy weights look at `shapes` (those that the model wants), `dtype`, `device` and `seed`.
         """
@@ -69,4 +71,17 @@ class Checkpoint:
             return gguf_tensors(self.gguf, self.model_config)
         from .safetensors_files import safetensors_tensors
 
-        return safetensors_tensors(self.path)
+        seeing = self.model_config.vision is not None
+        return safetensors_tensors(self.path, language_tensor) if seeing else safetensors_tensors(self.path)
+
+    def vision_tensors(
+        self, shapes: Mapping[str, tuple[int, ...]], *, dtype: torch.dtype, device: torch.device, seed: int = 0
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """As `tensors`, but those of the part that sees; see `tensor_names.vision_tensor` for their names."""
+        if self.dummy:
+            from .dummy import dummy_tensors
+
+            return dummy_tensors(shapes, dtype=dtype, device=device, seed=seed)
+        from .safetensors_files import safetensors_tensors
+
+        return safetensors_tensors(self.path, vision_tensor)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .errors import CheckpointError, UnsupportedModel
 from .quantization import Quantization
+from .vision_config import MRope, VisionConfig
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,19 @@ class ModelConfig:
     """Shapes are those of the whole model (not of one tensor parallel rank).
 
     architecture: the Hugging Face class name, such as "LlamaForCausalLM".
+    language: that of the language model, which this describes; it differs from `architecture` in a model that sees.
     rope_factors: divisors of the RoPE frequencies, head_dim / 2 of them (GGUF's rope_freqs tensor); None without.
     max_positions: longest context the model was made for, in tokens.
     end_ids: tokens that end a text, the union of what config, generation config and tokenizer name.
     sliding_window: attention reaches back this many tokens, None where it reaches back to the start.
     dtype: the dtype in which the weights were published, None where the file does not say.
     quantization: of the weights; None: they are as wide as the arithmetic, or dequantised when read (GGUF).
+    mrope: rotary positions have three axes; None: one.
+    vision: the part that sees; None in a model of text.
     """
 
     architecture: str
+    language: str
     layers: int
     hidden: int
     heads: int
@@ -56,6 +61,8 @@ class ModelConfig:
     sliding_window: int | None = None
     dtype: str | None = None
     quantization: Quantization | None = None
+    mrope: MRope | None = None
+    vision: VisionConfig | None = None
 
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads:
@@ -69,6 +76,8 @@ class ModelConfig:
                 raise CheckpointError(f"{len(self.rope_factors)} RoPE factors for a head of {self.head_dim}")
             if not all(math.isfinite(factor) and factor > 0.0 for factor in self.rope_factors):
                 raise CheckpointError("the RoPE factors must be positive numbers: the file is corrupt")
+        if self.mrope is not None:
+            self.mrope.check(self.head_dim)
         for token in (*self.end_ids, *(() if self.bos_id is None else (self.bos_id,))):
             if token >= self.vocab:
                 raise CheckpointError(f"special token id {token} is outside the vocabulary of {self.vocab}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,13 +34,12 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def family_of(architecture: str) -> Family:
-    """Raises `UnsupportedModel`, which lists the known architectures."""
+def family_of(architecture: str, others: Iterable[str] = ()) -> Family:
+    """Raises `UnsupportedModel`, which lists the known architectures, and `others` that the caller knows."""
     family = FAMILIES.get(architecture)
     if family is None:
-        raise UnsupportedModel(
-            f"architecture {architecture!r:.80} is not supported: the known ones are {', '.join(sorted(FAMILIES))}"
-        )
+        known = ", ".join(sorted({*FAMILIES, *others}))
+        raise UnsupportedModel(f"architecture {architecture!r:.80} is not supported: the known ones are {known}")
     return family
 
 

@@ -36,6 +36,7 @@ def config_of_gguf(file: GgufFile) -> ModelConfig:
     window = f"{name}.attention.sliding_window"
     return ModelConfig(
         architecture=architecture,
+        language=architecture,
         layers=fields.integer(f"{name}.block_count", high=1024),
         hidden=hidden,
         heads=heads,

@@ -85,7 +85,7 @@ def gguf_tensors(file: GgufFile, config: ModelConfig) -> Iterator[tuple[str, tor
     """(Hugging Face name, float32 CPU tensor) of each tensor."""
     import torch
 
-    permuted = family_of(config.architecture).permuted
+    permuted = family_of(config.language).permuted
     for tensor in file.tensors.values():
         if tensor.name in IGNORED:
             continue

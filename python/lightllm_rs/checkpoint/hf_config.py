@@ -11,6 +11,8 @@ from .errors import CheckpointError, UnsupportedModel
 from .families import Family, family_of
 from .fields import Fields
 from .quantization import quantization_of
+from .vision_config import MRope
+from .vision_families import VISION_FAMILIES, language_of, text_fields
 
 # A config or an index larger than this is not one.
 MAX_JSON_BYTES = 256 << 20
@@ -45,18 +47,27 @@ def parse_config(values: dict[str, Any], source: str, extra_end_ids: tuple[int, 
     architectures = values.get("architectures")
     if not isinstance(architectures, list) or len(architectures) != 1 or not isinstance(architectures[0], str):
         raise fields.error("architectures", f"must be a list of one name, not {architectures!r:.80}")
-    family = family_of(architectures[0])
+    seeing = VISION_FAMILIES.get(architectures[0])
+    vision = None if seeing is None else seeing.parse(fields)
+    language = architectures[0] if seeing is None else language_of(fields, seeing)
+    if seeing is not None:
+        fields = text_fields(fields, seeing)
+    family = family_of(language, VISION_FAMILIES)
     if (activation := fields.string("hidden_act", "silu")) not in ("silu", "swish"):
         raise UnsupportedModel(f"{source}: hidden_act {activation!r:.40} is not supported: only silu is")
     hidden = fields.integer("hidden_size")
     heads = fields.integer("num_attention_heads", high=4096)
     if not fields.has("head_dim") and hidden % heads:
         raise fields.error("hidden_size", f"({hidden}) is not divisible by num_attention_heads ({heads})")
-    rope_theta, scaling = rope(fields)
+    three_axes = seeing is not None and seeing.mrope
+    rope_theta, scaling = rope(fields, three_axes)
+    if vision is not None:
+        vision.check(hidden)
     attention_bias = fields.flag("attention_bias", False)
     bos = fields.token_ids("bos_token_id")
     return ModelConfig(
         architecture=architectures[0],
+        language=language,
         layers=fields.integer("num_hidden_layers", high=1024),
         hidden=hidden,
         heads=heads,
@@ -71,18 +82,23 @@ def parse_config(values: dict[str, Any], source: str, extra_end_ids: tuple[int, 
         tie_embeddings=fields.flag("tie_word_embeddings", False),
         qkv_bias=attention_bias if family.qkv_bias is None else family.qkv_bias,
         o_bias=attention_bias if family.o_bias is None else family.o_bias,
-        mlp_bias=fields.flag("mlp_bias", False) if architectures[0] == "LlamaForCausalLM" else False,
+        mlp_bias=fields.flag("mlp_bias", False) if language == "LlamaForCausalLM" else False,
         qk_norm=family.qk_norm,
         bos_id=bos[0] if bos else None,
         end_ids=merge_ids(fields.token_ids("eos_token_id"), extra_end_ids),
         sliding_window=sliding_window(fields, family),
         dtype=fields.string("dtype", fields.string("torch_dtype", "")) or None,
         quantization=quantization_of(fields),
+        mrope=mrope_of(fields) if three_axes else None,
+        vision=vision,
     )
 
 
-def rope(fields: Fields) -> tuple[float, Llama3Scaling | None]:
-    """(theta, scaling) from rope_parameters (transformers 5) or rope_theta and rope_scaling (before)."""
+def rope(fields: Fields, three_axes: bool = False) -> tuple[float, Llama3Scaling | None]:
+    """(theta, scaling) from rope_parameters (transformers 5) or rope_theta and rope_scaling (before).
+
+    three_axes: the section also names the axes of positions, under a type of its own in older files.
+    """
     parameters = fields.section("rope_parameters")
     section = parameters or fields.section("rope_scaling")
     theta_from = parameters if parameters is not None and parameters.has("rope_theta") else fields
@@ -93,7 +109,7 @@ def rope(fields: Fields) -> tuple[float, Llama3Scaling | None]:
     if section is None:
         return theta, None
     kind = section.string("rope_type", section.string("type", "default"))
-    if kind == "default":
+    if kind == "default" or (kind == "mrope" and three_axes):
         return theta, None
     if kind != "llama3":
         raise UnsupportedModel(
@@ -108,6 +124,17 @@ def rope(fields: Fields) -> tuple[float, Llama3Scaling | None]:
     if scaling.high_freq_factor <= scaling.low_freq_factor:
         raise section.error("high_freq_factor", "must be greater than low_freq_factor")
     return theta, scaling
+
+
+def mrope_of(fields: Fields) -> MRope:
+    """The axes of the rotary positions of a language model that sees (Qwen)."""
+    section = fields.section("rope_parameters") or fields.section("rope_scaling")
+    if section is None:
+        raise fields.error("rope_scaling", "is missing: its mrope_section names the axes of positions")
+    sections = section.token_ids("mrope_section")
+    if len(sections) != 3:
+        raise section.error("mrope_section", f"must be a list of three numbers, not {list(sections)!r:.60}")
+    return MRope((sections[0], sections[1], sections[2]), section.flag("mrope_interleaved", False))
 
 
 def sliding_window(fields: Fields, family: Family) -> int | None:

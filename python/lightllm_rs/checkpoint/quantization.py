@@ -8,6 +8,7 @@ from typing import Literal
 
 from .errors import CheckpointError, UnsupportedModel
 from .fields import Fields
+from .tensor_names import language_tensor
 
 BLOCK = 128
 """Rows and columns that share a scale in block-wise checkpoints."""
@@ -98,7 +99,8 @@ def names(section: Fields, key: str) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise section.error(key, f"must be a list of names, not {value!r:.60}")
-    return tuple(value)
+    # Older and newer files of models that see name the language model's modules differently.
+    return tuple(name if name.startswith("re:") else language_tensor(name) or name for name in value)
 
 
 def expect(section: Fields, key: str, wanted: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,8 +39,13 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
-def safetensors_tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
-    """(name, CPU tensor in the file's dtype) of each tensor, file by file; the tensors are views of mapped files."""
+def safetensors_tensors(
+    folder: Path, named: Callable[[str], str | None] = lambda name: name
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """(name, CPU tensor in the file's dtype) of each tensor, file by file; the tensors are views of mapped files.
+
+    named: what a tensor of the file is called here; None: it is not read.
+    """
     import torch
     from safetensors import SafetensorError, safe_open
 
@@ -48,8 +53,11 @@ def safetensors_tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
     for file in weight_files(folder):
         try:
             with safe_open(file, framework="pt", device="cpu") as reader:
-                for name in reader.keys():  # noqa: SIM118 (a reader is no mapping)
-                    tensor = reader.get_tensor(name)
+                for key in reader.keys():  # noqa: SIM118 (a reader is no mapping)
+                    name = named(key)
+                    if name is None:
+                        continue
+                    tensor = reader.get_tensor(key)
                     if tensor.dtype not in floats:
                         raise UnsupportedModel(f"{file}: {name} is {tensor.dtype}: such weights are not supported")
                     yield name, tensor

@@ -39,6 +39,6 @@ def load_model(
         config = replace(config, quantization=Quantization("load"))
     elif config.quantization is not None and checkpoint.dummy:
         config = replace(config, quantization=replace(config.quantization, scales="load"))
-    model = model_class(config.architecture).from_config(config, dtype, device, tp or TensorParallel())
+    model = model_class(config.language).from_config(config, dtype, device, tp or TensorParallel())
     model.load(checkpoint.tensors(model.shapes(), dtype=dtype, device=device, seed=seed))
     return model

@@ -1,0 +1,37 @@
+"""transformers' image processors, those of Pillow and NumPy, which need no torchvision."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ...checkpoint import CheckpointError
+
+# image_processor_type of a geometry's settings, without "Fast" at its end -> (module of transformers.models, class).
+PROCESSORS: dict[str, tuple[str, str]] = {
+    "Qwen2VLImageProcessor": ("qwen2_vl.image_processing_pil_qwen2_vl", "Qwen2VLImageProcessorPil"),
+}
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class ImageProcessor:
+    """Of a geometry's settings. Raises `CheckpointError` where transformers is not installed or too old."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        kind = settings["image_processor_type"]
+        module, name = PROCESSORS[kind]
+        try:
+            found = getattr(import_module(f"transformers.models.{module}"), name)
+        except (ImportError, AttributeError):
+            raise CheckpointError(
+                "images need the Python package transformers, version 5 or later: pip install 'transformers>=5'"
+            ) from None
+        own = {key: value for key, value in settings.items() if key != "image_processor_type"}
+        self._processor: Any = found(**own)
+
+    def __call__(self, picture: object) -> dict[str, Array]:
+        """What the processor makes of one picture."""
+        return dict(self._processor(images=[picture], return_tensors="np"))
