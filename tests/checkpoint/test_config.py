@@ -43,7 +43,7 @@ def test_rope_in_both_notations() -> None:
 
 
 UNSUPPORTED: list[tuple[str, dict[str, Any], str]] = [
-    ("llama", {"architectures": ["GPT2LMHeadModel"]}, "GPT2LMHeadModel.*LlamaForCausalLM, MistralForCausalLM"),
+    ("llama", {"architectures": ["GPT2LMHeadModel"]}, "GPT2LMHeadModel.*LlamaForCausalLM, LlavaFor"),
     ("llama", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "RoPE type 'yarn'"),
     ("llama", {"rope_scaling": {"type": "linear", "factor": 4.0}}, "RoPE type 'linear'"),
     ("llama", {"partial_rotary_factor": 0.5}, "partial_rotary_factor"),

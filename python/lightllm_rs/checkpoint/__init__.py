@@ -6,6 +6,8 @@ from .checkpoint import Checkpoint, LoadFormat
 from .config import Llama3Scaling, ModelConfig
 from .errors import CheckpointError, UnsupportedModel
 from .gguf_file import GgufFile
+from .internvl_vision import InternVLVision
+from .llava_vision import LlavaVision
 from .locate import locate
 from .quantization import Quantization
 from .qwen_vision import QwenVision
@@ -15,7 +17,9 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "GgufFile",
+    "InternVLVision",
     "Llama3Scaling",
+    "LlavaVision",
     "LoadFormat",
     "MRope",
     "ModelConfig",

@@ -6,8 +6,11 @@ transformers 5 writes `model.language_model.layers.0...` and `model.visual...`; 
 
 from __future__ import annotations
 
-VISION_ROOTS = ("visual.",)
+VISION_ROOTS = ("visual.", "vision_tower.", "multi_modal_projector.", "image_newline")
 """How names of tensors that see begin, once a leading "model." is taken off."""
+
+TOWER_ROOT = "vision_tower.vision_model."
+"""What older files call the root of CLIP and SigLIP towers."""
 
 LANGUAGE_ROOTS = (
     ("model.language_model.", "model."),
@@ -19,6 +22,8 @@ LANGUAGE_ROOTS = (
 def vision_tensor(name: str) -> str | None:
     """The name without a leading "model."; None for a tensor of the language model."""
     bare = name.removeprefix("model.")
+    if bare.startswith(TOWER_ROOT):
+        return "vision_tower." + bare[len(TOWER_ROOT) :]
     return bare if bare.startswith(VISION_ROOTS) else None
 
 

@@ -8,10 +8,18 @@ from typing import Any
 
 from .errors import UnsupportedModel
 from .fields import Fields
+from .internvl_vision import internvl_vision
+from .llava_vision import llava_next_vision, llava_vision
 from .qwen_vision import qwen2_vision, qwen3_vision, qwen25_vision
+from .text_defaults import TEXT_DEFAULTS
 from .vision_config import VisionConfig
 
-LANGUAGES: dict[str, str] = {}
+LANGUAGES: dict[str, str] = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
 """`model_type` of a text_config -> architecture, for families that go with several language models."""
 
 
@@ -21,18 +29,23 @@ class VisionFamily:
 
     text_defaults: stand in for what text_config leaves out, where that is not what a plain language model would take.
     mrope: the language model has rotary positions of three axes.
+    default_type: model_type of a text_config that does not say, where `language` is None.
     """
 
     parse: Callable[[Fields], VisionConfig]
     language: str | None = None
     text_defaults: Mapping[str, Any] = field(default_factory=dict)
     mrope: bool = False
+    default_type: str = "llama"
 
 
 QWEN2_TEXT = {"rope_theta": 1e6, "rms_norm_eps": 1e-5, "max_position_embeddings": 32768}
 QWEN3_TEXT = {"rope_theta": 5e5, "rms_norm_eps": 1e-6, "max_position_embeddings": 128000, "head_dim": 128}
 
 VISION_FAMILIES: dict[str, VisionFamily] = {
+    "InternVLForConditionalGeneration": VisionFamily(internvl_vision, default_type="qwen2"),
+    "LlavaForConditionalGeneration": VisionFamily(llava_vision),
+    "LlavaNextForConditionalGeneration": VisionFamily(llava_next_vision),
     "Qwen2VLForConditionalGeneration": VisionFamily(qwen2_vision, "Qwen2ForCausalLM", QWEN2_TEXT, mrope=True),
     "Qwen2_5_VLForConditionalGeneration": VisionFamily(qwen25_vision, "Qwen2ForCausalLM", QWEN2_TEXT, mrope=True),
     "Qwen3VLForConditionalGeneration": VisionFamily(qwen3_vision, "Qwen3ForCausalLM", QWEN3_TEXT, mrope=True),
@@ -50,16 +63,22 @@ def text_fields(root: Fields, family: VisionFamily) -> Fields:
     shared = ("bos_token_id", "eos_token_id", "tie_word_embeddings", "dtype", "torch_dtype", "quantization_config")
     above = {key: root.values[key] for key in shared if root.has(key)}
     own = {key: value for key, value in text.values.items() if value is not None}
-    return Fields({**family.text_defaults, **above, **own}, text.source)
+    unsaid = family.text_defaults if family.language is not None else TEXT_DEFAULTS[text_type(root, family)]
+    return Fields({**unsaid, **above, **own}, text.source)
 
 
 def language_of(root: Fields, family: VisionFamily) -> str:
     """The language model's architecture. Raises `UnsupportedModel`."""
     if family.language is not None:
         return family.language
+    return LANGUAGES[text_type(root, family)]
+
+
+def text_type(root: Fields, family: VisionFamily) -> str:
+    """model_type of the language model, one of `LANGUAGES`. Raises `UnsupportedModel`."""
     text = root.section("text_config")
-    kind = text.string("model_type", "llama") if text is not None else "llama"
+    kind = family.default_type if text is None else text.string("model_type", family.default_type)
     if kind not in LANGUAGES:
         known = ", ".join(sorted(LANGUAGES))
         raise UnsupportedModel(f"{root.source}: a language model of type {kind!r:.40} is not supported: {known} are")
-    return LANGUAGES[kind]
+    return kind

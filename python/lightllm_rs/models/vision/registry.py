@@ -8,7 +8,11 @@ from ...checkpoint import UnsupportedModel
 from .base import VisionTower
 
 # Architecture (config.json) -> (module beside this one, class).
-TOWERS: dict[str, tuple[str, str]] = {}
+TOWERS: dict[str, tuple[str, str]] = {
+    "InternVLForConditionalGeneration": ("internvl", "InternVL"),
+    "LlavaForConditionalGeneration": ("llava", "Llava"),
+    "LlavaNextForConditionalGeneration": ("llava", "LlavaNext"),
+}
 
 
 def tower_class(architecture: str) -> type[VisionTower]:
