@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from helpers.tiny_models import IM_END, IM_START, write_json
+from helpers.tiny_models import IM_END, IM_START, write_json, write_tokenizer
 
 IMAGE_TOKEN, VIDEO_TOKEN, VISION_START, VISION_END = 370, 371, 372, 373
 
@@ -99,3 +99,43 @@ def write_configs(folder: Path, kind: str, **overrides: Any) -> Path:
     write_json(folder / "config.json", seeing_config(kind, **overrides))
     write_json(folder / "preprocessor_config.json", processor_config(kind))
     return folder
+
+
+OLD_NAMES = (("model.visual.", "visual."), ("model.language_model.", "model."))
+
+
+def make_seeing_model(folder: Path, kind: str, *, seed: int = 0, old_names: bool = False, **overrides: Any) -> Path:
+    """A complete folder, tokenizer included. `old_names`: of tensors, as checkpoints before transformers 4.52 have."""
+    import torch
+    from safetensors.torch import save_file
+
+    write_configs(folder, kind, **overrides)
+    write_tokenizer(folder)
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for name, tensor in reference_of(folder).state_dict().items():
+        if name == "lm_head.weight" and seeing_config(kind, **overrides)["tie_word_embeddings"]:
+            continue
+        noise = torch.randn(tensor.shape, generator=generator)
+        if tensor.dim() == 1:
+            is_norm = "norm" in name or "ln_q" in name
+            noise = 0.2 * noise + (1.0 if is_norm and name.endswith("weight") else 0.0)
+        elif "embed" not in name or "patch_embed" in name:
+            noise = noise / tensor[0].numel() ** 0.5
+        for new, old in OLD_NAMES if old_names else ():
+            name = name.replace(new, old) if name.startswith(new) else name
+        tensors[name] = noise
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def reference_of(folder: Path) -> Any:
+    """transformers' model of the folder's config, float32, attention without tricks; its weights are not loaded."""
+    import torch
+    import transformers
+
+    config = json.loads((folder / "config.json").read_text())
+    model_class = getattr(transformers, config["architectures"][0])
+    with torch.random.fork_rng():
+        made = model_class.config_class(**config, attn_implementation="eager")
+        return model_class(made).eval()

@@ -28,6 +28,7 @@ class QwenVision(VisionConfig):
     """A vision transformer over patches of any number of rows and columns, and the merger of neighbours after it.
 
     width_in: of the tower; width_out: of the language model.
+    rope_theta: of the rotary positions in the tower, half of a head's pairs for rows and half for columns.
     activation: of the MLP's middle: "quick_gelu", "gelu_pytorch_tanh", "silu".
     window: side of the windows of attention in pixels, 0: attention is always over the whole picture.
     whole_layers: layers with attention over the whole picture, where `window` is not 0.
@@ -43,6 +44,7 @@ class QwenVision(VisionConfig):
     activation: str = ""
     norm: Norm = "layer"
     mlp: Mlp = "plain"
+    rope_theta: float = 1e4
     patch_bias: bool = False
     patches: Patches = Patches(14, 2, 2)
     window: int = 0
@@ -94,6 +96,7 @@ def qwen2_vision(root: Fields) -> QwenVision:
         heads=heads_of(fields, width),
         inner=int(width * ratio),
         activation=activation_of(fields, "quick_gelu", "quick_gelu"),
+        rope_theta=theta_of(fields),
         patches=patches(fields, 14),
     )
 
@@ -118,6 +121,7 @@ def qwen25_vision(root: Fields) -> QwenVision:
         mlp="gated",
         window=window,
         whole_layers=layer_list(fields, "fullatt_block_indexes", (7, 15, 23, 31), layers),
+        rope_theta=theta_of(fields),
         patches=sides,
     )
 
@@ -143,6 +147,7 @@ def qwen3_vision(root: Fields) -> QwenVision:
         patch_bias=True,
         position_side=side,
         stacked_layers=stacked,
+        rope_theta=theta_of(fields),
         patches=patches(fields, 16),
     )
 
@@ -153,6 +158,13 @@ def heads_of(fields: Fields, width: int) -> int:
     if width % (4 * heads):
         raise fields.error("num_heads", f"({heads}) must divide the tower's width ({width}) into multiples of 4")
     return heads
+
+
+def theta_of(fields: Fields) -> float:
+    section = fields.section("rope_parameters") or fields
+    if (kind := section.string("rope_type", "axial")) != "axial":
+        raise UnsupportedModel(f"{section.source}: RoPE type {kind!r:.40} is not supported: only axial is")
+    return section.number("rope_theta", 1e4, low=1.0, high=1e12)
 
 
 def patches(fields: Fields, side: int) -> Patches:

@@ -10,11 +10,41 @@ from torch import Tensor
 from ..kernels.paged_decode_attention import SharedPrefixes
 
 
+@dataclass(frozen=True)
+class ImageRows:
+    """The tokens of a batch that stand for pictures.
+
+    tokens: int64 [N], indices of tokens of the batch, ascending.
+    features: [N, hidden * levels], in the model's dtype: the first level stands in place of the token's embedding, each
+        further one is added after one more of the first layers. None on tensor parallel ranks other than 0, whose part
+        of the sum over the ranks is zero.
+    """
+
+    tokens: Tensor
+    features: Tensor | None
+
+    def place(self, x: Tensor) -> None:
+        """Put the first level in place of the embeddings x [T, hidden], a rank's part of the sum."""
+        if self.features is None:
+            x.index_fill_(0, self.tokens, 0.0)
+        else:
+            x.index_copy_(0, self.tokens, self.features[:, : x.shape[1]])
+
+    def add(self, x: Tensor, layer: int) -> None:
+        """Add the level of layer number `layer`, where there is one, to a rank's part of what follows that layer."""
+        if self.features is None:
+            return
+        start = (layer + 1) * x.shape[1]
+        if start < self.features.shape[1]:
+            x.index_add_(0, self.tokens, self.features[:, start : start + x.shape[1]])
+
+
 @dataclass
 class Batch:
     """T tokens of D decode rows (exactly one token each: token index == row index) and P prefill rows after them.
 
-    token_ids, positions: int64 [T].
+    token_ids: int64 [T]; of tokens that stand for pictures any.
+    positions: int64 [T], of the rotation; or [3, T] where tokens have one for each axis (M-RoPE).
     slot_pages: int64 [T], where each token's key and value go: page * page_size + offset. A negative entry (the
         padding of a captured graph) is written nowhere.
     decode_page_table: int32 [D, width]; decode_lengths: int32 [D], tokens in the cache, the new one included.
@@ -23,6 +53,7 @@ class Batch:
         token D; prefill_lengths: int32 [P], tokens in the cache, the new ones included.
     output_rows: int64 [O], the tokens whose hidden states go to the head.
     Without decode (prefill) rows their tensors may be None.
+    images: the tokens that stand for pictures, or None.
     shared: what the layers work out once a step; empty at first. A batch is used for one forward pass.
     """
 
@@ -37,4 +68,5 @@ class Batch:
     prefill_page_table: Tensor | None = None
     prefill_starts: Tensor | None = None
     prefill_lengths: Tensor | None = None
+    images: ImageRows | None = None
     shared: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Rotary position embedding: the table of cosines and sines, with Llama 3's scaling."""
+"""Rotary position embedding: the table of cosines and sines, with Llama 3's scaling and Qwen's three axes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from ..checkpoint import Llama3Scaling, ModelConfig
 
 
 class Rotary(nn.Module):
-    """positions [T] -> float32 [T, 2, head_dim], which `kernels.rotary_kv` takes.
+    """positions [T] -> float32 [T, 2, head_dim], which `kernels.rotary_kv` takes; with M-RoPE also positions [3, T],
+    one for each axis, where each frequency turns by its own axis (`MRope.axes`).
 
     Row 0 holds the cosines of both halves of a head, row 1 the sines, those of the first half negated: a rotated head
     is then x * cos + roll(x, head_dim / 2) * sin.
@@ -24,9 +25,17 @@ class Rotary(nn.Module):
         cosines, sines = angles.cos(), angles.sin()
         table = torch.stack((torch.cat((cosines, cosines), -1), torch.cat((-sines, sines), -1)), dim=1)
         self.table = table.to(device=device, dtype=torch.float32)
+        # Which numbers of a head belong to the rows' and to the columns' axis; the others are time's.
+        axes = torch.tensor(config.mrope.axes() * 2 if config.mrope is not None else [], dtype=torch.int64)
+        self.spatial = [(axes == axis).nonzero().view(-1).to(device) for axis in (1, 2)]
 
     def forward(self, positions: Tensor) -> Tensor:
-        return self.table.index_select(0, positions)
+        if positions.dim() == 1:
+            return self.table.index_select(0, positions)
+        time, *space = (self.table.index_select(0, axis) for axis in positions)
+        for numbers, turned in zip(self.spatial, space, strict=True):
+            time[..., numbers] = turned[..., numbers]
+        return time
 
 
 def frequencies(config: ModelConfig) -> Tensor:

@@ -68,10 +68,15 @@ class Llama(CausalLM):
 
     def forward(self, batch: Batch, kv: KvCache) -> Tensor:
         x = self.embedding(batch.token_ids)
+        images = batch.images
+        if images is not None:
+            images.place(x)
         rope = self.rotary(batch.positions)
         residual: Tensor | None = None
         for index, layer in enumerate(self.layers):
             x, residual = layer(x, residual, rope, batch, kv.layer(index))
+            if images is not None:
+                images.add(x, index)
         rows = batch.output_rows
         hidden: Tensor = self.norm(x[rows], None if residual is None else residual[rows])[0]
         return hidden

@@ -12,6 +12,9 @@ TOWERS: dict[str, tuple[str, str]] = {
     "InternVLForConditionalGeneration": ("internvl", "InternVL"),
     "LlavaForConditionalGeneration": ("llava", "Llava"),
     "LlavaNextForConditionalGeneration": ("llava", "LlavaNext"),
+    "Qwen2VLForConditionalGeneration": ("qwen", "QwenTower"),
+    "Qwen2_5_VLForConditionalGeneration": ("qwen", "QwenTower"),
+    "Qwen3VLForConditionalGeneration": ("qwen", "QwenTower"),
 }
 
 
