@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from helpers.tiny_models import write_json
 from helpers.tiny_vl import CONFIGS, make_tiny_vl, tiny_vl_config
 from lightllm_rs.checkpoint import CheckpointError, locate
 from lightllm_rs.models.vision import Pixels, VisionTower, load_tower
+from lightllm_rs.models.vision.processor import PROCESSORS
 from lightllm_rs.vision import open_geometry
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -89,6 +91,19 @@ def test_features(folder: Path) -> None:
             assert found.shape == (one.shape.tokens, tower.width)
         for found, features in zip(tower.encode(inputs[::-1]), wanted[::-1], strict=True):
             assert_close(found, features)
+
+
+def test_pixels_are_those_of_the_folder(folder: Path) -> None:
+    """What transformers makes of preprocessor_config.json, all of whose fields it sees."""
+    tower = tower_of(folder)
+    module, name = PROCESSORS[tower.geometry.settings["image_processor_type"]]
+    processor = getattr(import_module(f"transformers.models.{module}"), name).from_pretrained(folder)
+    tiled = {"crop_to_patches": True} if "internvl" in tower.config.architecture.lower() else {}
+    for picture in pictures():
+        found = tower.pixels(picture)
+        wanted = processor([picture], return_tensors="pt", **tiled)["pixel_values"]
+        assert torch.equal(found.values, wanted[0] if wanted.ndim == 5 else wanted)
+        assert found.values.shape[0] * found.values.shape[2] ** 2 == found.shape.pixels
 
 
 def test_half_precision(folder: Path) -> None:

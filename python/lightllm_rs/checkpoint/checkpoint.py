@@ -12,6 +12,7 @@ from .config import ModelConfig
 from .gguf_config import config_of_gguf
 from .gguf_file import GgufFile, read_gguf
 from .hf_config import config_of_folder, generation_config
+from .stored_head import with_stored_head
 from .tensor_names import language_tensor, vision_tensor
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Checkpoint:
 
     @cached_property
     def model_config(self) -> ModelConfig:
-        return config_of_gguf(self.gguf) if self.is_gguf else config_of_folder(self.path)
+        return config_of_gguf(self.gguf) if self.is_gguf else with_stored_head(config_of_folder(self.path), self.path)
 
     def config(self) -> ModelConfig:
         """The model's shape and arithmetic; read once."""

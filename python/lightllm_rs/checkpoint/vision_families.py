@@ -30,6 +30,7 @@ class VisionFamily:
     text_defaults: stand in for what text_config leaves out, where that is not what a plain language model would take.
     mrope: the language model has rotary positions of three axes.
     default_type: model_type of a text_config that does not say, where `language` is None.
+    ties: tie_word_embeddings of a config.json whose root does not say.
     """
 
     parse: Callable[[Fields], VisionConfig]
@@ -37,13 +38,14 @@ class VisionFamily:
     text_defaults: Mapping[str, Any] = field(default_factory=dict)
     mrope: bool = False
     default_type: str = "llama"
+    ties: bool = False
 
 
 QWEN2_TEXT = {"rope_theta": 1e6, "rms_norm_eps": 1e-5, "max_position_embeddings": 32768}
 QWEN3_TEXT = {"rope_theta": 5e5, "rms_norm_eps": 1e-6, "max_position_embeddings": 128000, "head_dim": 128}
 
 VISION_FAMILIES: dict[str, VisionFamily] = {
-    "InternVLForConditionalGeneration": VisionFamily(internvl_vision, default_type="qwen2"),
+    "InternVLForConditionalGeneration": VisionFamily(internvl_vision, default_type="qwen2", ties=True),
     "LlavaForConditionalGeneration": VisionFamily(llava_vision),
     "LlavaNextForConditionalGeneration": VisionFamily(llava_next_vision),
     "Qwen2VLForConditionalGeneration": VisionFamily(qwen2_vision, "Qwen2ForCausalLM", QWEN2_TEXT, mrope=True),
@@ -62,7 +64,8 @@ def text_fields(root: Fields, family: VisionFamily) -> Fields:
         return Fields({**family.text_defaults, **root.values}, root.source)
     shared = ("bos_token_id", "eos_token_id", "tie_word_embeddings", "dtype", "torch_dtype", "quantization_config")
     above = {key: root.values[key] for key in shared if root.has(key)}
-    own = {key: value for key, value in text.values.items() if value is not None}
+    # A null means that there is none, such as a sliding window; in what both may say it means nothing.
+    own = {key: value for key, value in text.values.items() if value is not None or key not in shared}
     unsaid = family.text_defaults if family.language is not None else TEXT_DEFAULTS[text_type(root, family)]
     return Fields({**unsaid, **above, **own}, text.source)
 
