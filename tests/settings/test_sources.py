@@ -45,6 +45,8 @@ NAMES = {
     "device": ["--device"],
     "seed": ["--seed"],
     "allowed_origins": ["--allowed-origins"],
+    "allowed_media_domains": ["--allowed-media-domains"],
+    "max_images": ["--max-images"],
     "log_level": ["--log-level"],
     "router_max_wait_tokens": ["--router-max-wait-tokens"],
     "schedule_mode": ["--schedule-mode"],
@@ -61,6 +63,7 @@ VALUES: dict[str, tuple[str, Any]] = {
     "schedule_mode": ("decode-first", "decode-first"),
     "admission_policy": ("past_future", "past_future"),
     "eviction_policy": ("cost-aware", "cost-aware"),
+    "allowed_media_domains": ("a.example, *.b.example", ("a.example", "*.b.example")),
     "allowed_origins": ("https://a.example, http://b.example", ("https://a.example", "http://b.example")),
 }
 
@@ -139,6 +142,8 @@ def test_environment_sets_every_field() -> None:
                 "chat_template",
                 "tokenizer",
                 "max_body_bytes",
+                "allowed_media_domains",
+                "allowed_local_media_path",
                 "admission_parameters",
                 "trace_dir",
                 "trace_steps",

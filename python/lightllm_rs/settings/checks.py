@@ -10,6 +10,7 @@ from lightllm_rs.settings.errors import SettingsError
 from lightllm_rs.settings.serve import ServeSettings
 
 _STEPS = re.compile(r"(\d{1,9}):(\d{1,9})")
+_DOMAIN = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _PARAMETER = re.compile(r"[a-z_]+=-?[0-9]+(\.[0-9]+)?")
 
 POLICY_PARAMETERS = {
@@ -51,8 +52,8 @@ def check(settings: ServeSettings) -> None:
     if settings.journal is None and settings.journal_tokens:
         raise SettingsError("--journal-tokens has nothing to write into: give --journal FILE too")
     if settings.journal is not None:
-        folder = Path(settings.journal).parent
-        if not folder.is_dir() or Path(settings.journal).is_dir():
+        parent = Path(settings.journal).parent
+        if not parent.is_dir() or Path(settings.journal).is_dir():
             raise SettingsError(
                 f"--journal: {settings.journal} cannot be made: it must be a file in an existing folder"
             )
@@ -76,6 +77,14 @@ def check(settings: ServeSettings) -> None:
     for parameter in settings.admission_parameters:
         if _PARAMETER.fullmatch(parameter) is None:
             raise SettingsError(f"--admission-parameters: {parameter!r} is no setting: write it as name=number")
+    for domain in settings.allowed_media_domains:
+        if _DOMAIN.fullmatch(domain) is None:
+            raise SettingsError(
+                f"--allowed-media-domains: {domain!r} is no host: write it as example.org or *.example.org"
+            )
+    folder = settings.allowed_local_media_path
+    if folder is not None and not Path(folder).is_dir():
+        raise SettingsError(f"--allowed-local-media-path: there is no folder {folder}")
     for origin in settings.allowed_origins:
         if origin != "*" and "://" not in origin:
             raise SettingsError(f"--allowed-origins: {origin!r} is no origin: write it as https://example.org, or *")
