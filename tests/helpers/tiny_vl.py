@@ -1,7 +1,8 @@
 """Complete tiny folders of models that see: config, random weights, tokenizer, chat template, image processor.
 
 `make_tiny_vl(folder, "internvl")` takes a few seconds, as transformers itself makes the module whose weights are then
-drawn anew. `image_text(kind)` is what stands for a picture in a prompt that no chat template made.
+drawn anew. `image_text(kind)` is what stands for a picture in a prompt that no chat template made. The kinds are those
+of CONFIGS here and of KINDS in tiny_seeing, `ALL_KINDS` together.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import torch
 from tokenizers import AddedToken, Tokenizer
 
 from helpers.tiny_models import END_OF_TEXT, IM_END, IM_START, SPECIAL_TOKENS, tiny_tokenizer, write_json
+from helpers.tiny_seeing import KINDS as QWEN_KINDS
+from helpers.tiny_seeing import make_seeing_model
 
 # Ids of the tokens around and for pictures, behind those of tiny_tokenizer(370).
 IMAGE, VIDEO, START, END = 370, 371, 372, 373
@@ -91,7 +94,8 @@ PROCESSORS: dict[str, dict[str, Any]] = {
 }
 
 LLAVA_TOKENS = ("<image>", "<video>", "<unused-0>", "<unused-1>")
-TOKENS = {"internvl": ("<IMG_CONTEXT>", "<video>", "<img>", "</img>")}
+QWEN_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
+TOKENS = {"internvl": ("<IMG_CONTEXT>", "<video>", "<img>", "</img>"), **dict.fromkeys(QWEN_KINDS, QWEN_TOKENS)}
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
@@ -103,8 +107,13 @@ CHAT_TEMPLATE = (
 )
 
 
+ALL_KINDS = (*CONFIGS, *QWEN_KINDS)
+
+
 def image_text(kind: str) -> str:
     """What the chat template puts where a picture belongs."""
+    if kind in QWEN_KINDS:
+        return "<|vision_start|><|image_pad|><|vision_end|>"
     return TOKENS.get(kind, LLAVA_TOKENS)[0] + "\n"
 
 
@@ -119,12 +128,15 @@ def tiny_vl_config(kind: str, **overrides: Any) -> dict[str, Any]:
 
 def make_tiny_vl(folder: Path, kind: str, *, seed: int = 0, **overrides: Any) -> Path:
     """Write a complete model folder and return it; see `tiny_vl_config` for `overrides`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", tiny_vl_config(kind, **overrides))
-    write_vl_weights(folder, seed)
-    write_json(folder / "config.json", tiny_vl_config(kind, **overrides))  # saving wrote transformers' own
+    if kind in QWEN_KINDS:
+        make_seeing_model(folder, kind, seed=seed, **overrides)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "config.json", tiny_vl_config(kind, **overrides))
+        write_vl_weights(folder, seed)
+        write_json(folder / "config.json", tiny_vl_config(kind, **overrides))  # saving wrote transformers' own
+        write_json(folder / "preprocessor_config.json", PROCESSORS[kind])
     write_json(folder / "generation_config.json", {"eos_token_id": [IM_END, END_OF_TEXT]})
-    write_json(folder / "preprocessor_config.json", PROCESSORS[kind])
     write_vl_tokenizer(folder, TOKENS.get(kind, LLAVA_TOKENS), image_text(kind))
     return folder
 

@@ -56,6 +56,8 @@ class InternVL(VisionTower):
         return Pixels(processed(self.processor, picture), shape)
 
     def encode(self, inputs: Sequence[Pixels]) -> list[Tensor]:
+        if not inputs:
+            return []
         values = torch.cat([one.values for one in inputs]).to(self.device, self.dtype)
         (x,) = self.tower(values)
         if self.last_norm is not None:

@@ -65,6 +65,8 @@ class Llava(VisionTower):
         return Pixels(processed(self.processor, picture), shape)
 
     def encode(self, inputs: Sequence[Pixels]) -> list[Tensor]:
+        if not inputs:
+            return []
         squares = self.squares(torch.cat([one.values for one in inputs]))
         parts = torch.split(squares, [one.values.shape[0] for one in inputs])
         return [self.packed(part, one) for part, one in zip(parts, inputs, strict=True)]
