@@ -139,3 +139,24 @@ def test_a_long_conversation_is_well_within_the_step_limit() -> None:
     source = "{% for m in messages %}{% if m.role == 'user' %}{{ m.content | trim }}{% endif %}{% endfor %}"
     text = ChatTemplate(source, {}).render([{"role": "user", "content": "Hi"}] * 20_000)
     assert len(text) == 40_000
+
+
+LLAVA = (
+    "{% for message in messages %}{{ message['role'].upper() + ': ' }}"
+    "{% for part in message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}{% endfor %}"
+    "{% for part in message['content'] | selectattr('type', 'equalto', 'text') %}{{ part['text'] }}{% endfor %}"
+    "{% endfor %}"
+)
+LLAVA_NEXT = "{% for message in messages %}[{{ message['content'][0]['text'] }}]{% endfor %}"
+
+
+def test_templates_that_take_parts_alone() -> None:
+    """They would pass over strings without a word."""
+    chat = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": [{"type": "text", "text": "Ho"}]}]
+    assert ChatTemplate(LLAVA, {}).render(chat) == "USER: HiASSISTANT: Ho"
+    assert ChatTemplate(LLAVA_NEXT, {}).render(chat) == "[Hi][Ho]"
+    seen = [{"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "image"}]}]
+    assert ChatTemplate(LLAVA, {}).render(seen) == "USER: <image>\nHi"
+    assert ChatTemplate("{{ messages[0].content is string }}", {}).render(chat[:1]) == "True"
+    both = "{% if messages[0].content is string %}s{{ messages[0].content }}{% else %}p{% endif %}"
+    assert ChatTemplate(both, {}).render(chat[:1]) == "sHi"

@@ -46,6 +46,8 @@ def test_where_the_template_comes_from(folder: Path, tmp_path: Path) -> None:
         },
     )
     assert rendered(folder) == "default <B>"
+    write_json(folder / "chat_template.json", {"chat_template": "processor's"})
+    assert rendered(folder) == "processor's"
     (folder / "chat_template.jinja").write_text("file")
     assert rendered(folder) == "file"
     mine = tmp_path / "mine.jinja"

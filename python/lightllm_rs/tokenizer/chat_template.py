@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import minijinja
@@ -23,6 +24,7 @@ MAX_MESSAGE = 500
 
 _GENERATION = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}")
 _NAME = "chat_template"
+_PROBE = "probe-6f1c"
 
 
 class TemplateRefusal(ChatTemplateError):
@@ -92,8 +94,31 @@ class ChatTemplate:
     ) -> str:
         """The prompt of a conversation. `variables` are those of `chat_template_kwargs` that are allowed.
 
+        Content that is a string becomes a list of one part for a template that takes nothing else.
         Raises ChatTemplateError with the template's own message, or MiniJinja's.
         """
+        if any(isinstance(message.get("content"), str) for message in messages) and self._takes_parts_alone:
+            messages = [_in_parts(message) for message in messages]
+        return self._rendered(messages, add_generation_prompt, variables)
+
+    @cached_property
+    def _takes_parts_alone(self) -> bool:
+        """Whether content must be a list of parts. Such a template, as LLaVA's are, passes over a string in silence.
+
+        Worked out by rendering, and at the first render, not before: what a template may cost is tried elsewhere.
+        """
+
+        def shows(content: Any) -> bool:
+            try:
+                return _PROBE in self._rendered([{"role": "user", "content": content}], True, {})
+            except ChatTemplateError:
+                return False
+
+        return not shows(_PROBE) and shows([{"type": "text", "text": _PROBE}])
+
+    def _rendered(
+        self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool, variables: Mapping[str, Any]
+    ) -> str:
         names = {**self.variables, "tools": None, "documents": None, **variables}
         try:
             return self._environment.render_template(
@@ -105,6 +130,11 @@ class ChatTemplate:
             raise ChatTemplateError(f"the chat template failed: {_first_line(error)}") from None
         except Exception as error:  # of a filter, or of a list's or a dictionary's method: whatever Python raises there
             raise ChatTemplateError(f"the chat template failed: {error}"[:MAX_MESSAGE]) from None
+
+
+def _in_parts(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    content = message.get("content")
+    return {**message, "content": [{"type": "text", "text": content}]} if isinstance(content, str) else message
 
 
 def _first_line(error: minijinja.TemplateError) -> str:

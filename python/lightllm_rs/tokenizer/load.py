@@ -66,6 +66,9 @@ def _of_folder(path: Path) -> tuple[Tokenizer, dict[str, Any]]:
     except Exception as error:  # the tokenizers package raises plain Exception
         raise TokenizerError(f"{file} is no tokenizer: {error}"[:500]) from None
     config = _json_object(file.parent / "tokenizer_config.json")
+    older = _json_object(file.parent / "chat_template.json").get("chat_template")  # of models that see
+    if older is not None:
+        config["chat_template"] = older
     template = file.parent / "chat_template.jinja"
     if template.is_file():  # newer folders keep it here, and transformers prefers it
         config["chat_template"] = _template_text(template)
