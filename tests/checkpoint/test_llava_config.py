@@ -106,6 +106,11 @@ def test_what_is_refused(change: dict[str, Any], message: str) -> None:
         parse_config({**SPARSE, **change}, "config.json")
 
 
+def test_the_format_that_needs_code_is_refused_with_the_way_out() -> None:
+    with pytest.raises(UnsupportedModel, match="ends in -hf"):
+        parse_config({"architectures": ["InternVLChatModel"]}, "config.json")
+
+
 @pytest.mark.parametrize("shards", [1, 2])
 @pytest.mark.parametrize(
     ("root", "text", "stored", "tied"),

@@ -34,10 +34,19 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+ELSEWHERE = {
+    "InternVLChatModel": "it needs code from its own folder, which is never run: take the same model in the format of "
+    "transformers, whose name ends in -hf"
+}
+"""Architectures of models that are published in another format too, and what to do."""
+
+
 def family_of(architecture: str, others: Iterable[str] = ()) -> Family:
     """Raises `UnsupportedModel`, which lists the known architectures, and `others` that the caller knows."""
     family = FAMILIES.get(architecture)
     if family is None:
+        if architecture in ELSEWHERE:
+            raise UnsupportedModel(f"architecture {architecture} is not supported: {ELSEWHERE[architecture]}")
         known = ", ".join(sorted({*FAMILIES, *others}))
         raise UnsupportedModel(f"architecture {architecture!r:.80} is not supported: the known ones are {known}")
     return family
