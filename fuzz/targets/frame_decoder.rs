@@ -3,6 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use lightllm_wire::cache::{CacheReply, CacheRequest, CacheStart};
 use lightllm_wire::{
     ChildMessage, ClientMessage, HealthMessage, MetricsMessage, PlanMessage, RankMessage, RouterMessage, RouterStart,
     SupervisorMessage, TelemetryAnswer, decode, encode,
@@ -20,6 +21,9 @@ fuzz_target!(|frame: &[u8]| {
     round_trip::<MetricsMessage>(frame);
     round_trip::<TelemetryAnswer>(frame);
     round_trip::<RouterStart>(frame);
+    round_trip::<CacheRequest>(frame);
+    round_trip::<CacheReply>(frame);
+    round_trip::<CacheStart>(frame);
 });
 
 /// Compared as bytes, since a NaN is not equal to itself.

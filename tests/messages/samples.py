@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from lightllm_rs.messages import control, requests, steps, telemetry
+from lightllm_rs.messages import cache, control, requests, steps, telemetry
 from lightllm_rs.messages.frames import PROTOCOL, pack_f32, pack_u32
 from lightllm_rs.messages.router_start import JournalStart, RouterStart, Scheduling
 from lightllm_rs.messages.sampling import Sampling, TokenLogprobs
@@ -25,6 +25,7 @@ SAMPLING = Sampling(
     bias_ids=pack_u32([7]),
     bias_values=pack_f32([-100.0]),
 )
+KEY = bytes(range(1, 17))
 LOGPROBS = [TokenLogprobs(-0.25, pack_u32([5, 6]), pack_f32([-0.25, -1.5]))]
 
 UNIONS: dict[str, list[msgspec.Struct]] = {
@@ -160,6 +161,65 @@ UNIONS: dict[str, list[msgspec.Struct]] = {
                 debug_checks=True,
             ),
             journal=JournalStart("/tmp/journal", True, bytes(range(16))),
+        )
+    ],
+    "CacheRequest": [
+        cache.CacheHello(PROTOCOL, "http-0", 4_194_304, 123_456_789_012),
+        cache.Acquire(
+            1,
+            [
+                cache.Want(KEY, 1 << 20, 5_734_400, 1024 * 1024, b"\x92\x01\x02"),
+                cache.Want(bytes(16), 1, 1, 0, b""),
+            ],
+        ),
+        cache.Publish(2, [0, 2**40]),
+        cache.Wait(3, [1, 2, 3]),
+        cache.Take(4, 8, 2**33),
+        cache.PublishFeatures(5, [7]),
+        cache.Fail(6, 8, "the file is truncated"),
+        cache.LeaseReady(7, [KEY, bytes(16)]),
+        cache.Release([1, 2**63]),
+        cache.Cancel([3, 4]),
+        cache.StatsQuery(2**64 - 1),
+        cache.Goodbye(),
+    ],
+    "CacheReply": [
+        cache.CacheWelcome(PROTOCOL, 77, 2**40, "/dev/shm/lightllm-rs-llrs-abc-0"),
+        cache.Done(2),
+        cache.Leased(
+            1,
+            [
+                cache.Granted(
+                    9,
+                    KEY,
+                    cache.WRITE,
+                    3,
+                    2**32 - 1,
+                    1 << 20,
+                    5_734_400,
+                    1024 * 1024,
+                    b"recipe",
+                    pack_u32([0, 16]),
+                    pack_u32([16, 40, 99, 48]),
+                ),
+                None,
+            ],
+        ),
+        cache.Decided(3, bytes([cache.READY, cache.FAILED, cache.WRITE]), [(1, "the file is truncated")]),
+        cache.Refused(8, "too_large", "the items need more than there is", 2**40, 2**32),
+        cache.StatsAnswer(2**64 - 1, [("queries", 100), ("hits", 2**40)]),
+    ],
+    "CacheStart": [
+        cache.CacheStart(
+            protocol=PROTOCOL,
+            process="cache_manager",
+            clients="ipc:///cache-0",
+            control="ipc:///c",
+            health="ipc:///h",
+            metrics="ipc:///m",
+            arena="/dev/shm/lightllm-rs-llrs-abc-0",
+            bytes=2**32,
+            debug_checks=True,
         )
     ],
 }

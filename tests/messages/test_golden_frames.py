@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from lightllm_rs import _core
-from lightllm_rs.messages import control, requests, steps, telemetry
+from lightllm_rs.messages import cache, control, requests, steps, telemetry
 from lightllm_rs.messages.frames import MAX_FRAME_BYTES, BadFrame, FrameDecoder, encode, unpack_f32, unpack_u32
 from messages.samples import UNIONS
 
@@ -22,6 +22,8 @@ DECODERS: dict[str, FrameDecoder] = {
     "HealthMessage": telemetry.health_decoder,
     "MetricsMessage": telemetry.metrics_decoder,
     "TelemetryAnswer": telemetry.answer_decoder,
+    "CacheRequest": cache.cache_request_decoder,
+    "CacheReply": cache.cache_reply_decoder,
 }
 
 CASES = [(union, message) for union, messages in UNIONS.items() for message in messages]

@@ -25,6 +25,9 @@ pub fn reencode_frame<'py>(py: Python<'py>, union: &str, frame: &[u8]) -> PyResu
         "HealthMessage" => again::<wire::HealthMessage>(frame)?,
         "MetricsMessage" => again::<wire::MetricsMessage>(frame)?,
         "TelemetryAnswer" => again::<wire::TelemetryAnswer>(frame)?,
+        "CacheRequest" => again::<wire::cache::CacheRequest>(frame)?,
+        "CacheReply" => again::<wire::cache::CacheReply>(frame)?,
+        "CacheStart" => again::<wire::cache::CacheStart>(frame)?,
         "RouterStart" => again::<wire::RouterStart>(frame)?,
         other => return Err(PyValueError::new_err(format!("there is no union {other}"))),
     };

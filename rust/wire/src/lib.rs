@@ -8,6 +8,7 @@
 #[macro_use]
 mod union;
 
+pub mod cache;
 mod control;
 mod frame;
 mod requests;
