@@ -11,20 +11,9 @@ pub enum Error {
         /// The peer's version.
         theirs: u32,
     },
-    /// A socket could not be opened or broke.
-    #[error("socket {endpoint}: {source}")]
-    Socket {
-        /// Which one.
-        endpoint: String,
-        /// What libzmq says.
-        source: zmq::Error,
-    },
-    /// A socket that was open broke.
-    #[error("a socket broke: {0}")]
-    Broken(zmq::Error),
-    /// Waiting for frames failed.
-    #[error("waiting for frames failed: {0}")]
-    Wait(std::io::Error),
+    /// A socket broke.
+    #[error(transparent)]
+    Socket(#[from] lightllm_process::Error),
     /// The start frame does not decode.
     #[error(transparent)]
     Start(#[from] lightllm_wire::BadFrame),

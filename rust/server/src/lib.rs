@@ -4,7 +4,6 @@
 //! the scheduler, and as long as fewer than two plans are unanswered the next plan leaves at once.
 
 mod clients;
-mod clock;
 mod error;
 mod intake;
 mod journal;

@@ -1,11 +1,11 @@
 use std::collections::VecDeque;
 
 use lightllm_journal::Recorder;
+use lightllm_process::Clock;
 use lightllm_router::{RequestId, Scheduler};
 use lightllm_wire::{Failed, Notice, RouterStart, encode};
 
 use crate::clients::{ClientId, Clients};
-use crate::clock::Clock;
 use crate::intake::failure;
 use crate::journal::Journal;
 use crate::outbox::Outbox;

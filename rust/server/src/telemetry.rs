@@ -1,9 +1,8 @@
 use std::time::Duration;
 
+use lightllm_process::cpu_time;
 use lightllm_router::Stats;
 use lightllm_wire::{Heartbeat, Observations, Report, Sample};
-
-use crate::clock;
 
 /// What the metric server has not been told yet.
 pub struct Telemetry {
@@ -170,7 +169,7 @@ impl Telemetry {
         });
         Some(Report {
             process: self.process.clone(),
-            cpu_seconds: clock::cpu_time().as_secs_f64(),
+            cpu_seconds: cpu_time().as_secs_f64(),
             observations: observations.collect(),
             samples,
         })

@@ -1,11 +1,12 @@
 use std::time::{Duration, Instant};
 
-/// The time that the scheduler is told.
+/// Time since a process's start.
 pub struct Clock {
     origin: Instant,
 }
 
 impl Clock {
+    /// Begins now.
     pub fn start() -> Self {
         Self { origin: Instant::now() }
     }
