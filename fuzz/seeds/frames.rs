@@ -9,7 +9,7 @@ pub fn frames() -> Vec<Vec<u8>> {
         request: 7,
         tokens: words(),
         finish: wire::FINISH_STOP,
-        admission: Some(wire::Admission { cached_tokens: 16, queue_us: 1500 }),
+        admission: Some(wire::Admission { cached_tokens: 16, queue_us: 1500, image_wait_us: 20 }),
         logprobs: None,
         prompt_start: 0,
         prompt_logprobs: None,
@@ -24,7 +24,9 @@ pub fn frames() -> Vec<Vec<u8>> {
         slots: 4,
         vocab: 1000,
         context: 512,
+        images: true,
     };
+    let image = wire::ImageSpan { start: 1, tokens: 2, key: ByteBuf::from([7; 16]), grid: [1, 1, 2], ready: true };
     let sampling = wire::Sampling {
         temperature: 0.7,
         top_p: 0.9,
@@ -52,14 +54,16 @@ pub fn frames() -> Vec<Vec<u8>> {
         tenant: 3,
         class_label: 4,
         siblings: vec![wire::Sibling { request: 8, seed: 6 }],
+        images: vec![image.clone()],
+        position_offset: -1,
     };
     let attach = wire::Attach {
         slot: 1,
         prompt_len: 3,
         sampling,
         history: Some(words()),
-        position_offset: 0,
-        images: Vec::new(),
+        position_offset: -1,
+        images: vec![image],
     };
     let plan = wire::StepPlan {
         step: 9,
@@ -87,6 +91,7 @@ pub fn frames() -> Vec<Vec<u8>> {
         encode(&result),
         encode(&wire::ClientHello { protocol: wire::PROTOCOL, name: "http-0".into() }),
         encode(&wire::Abort { requests: vec![1, 2, 3] }),
+        encode(&wire::ImageReady { request: 7, image: 0 }),
         encode(&wire::Received { total: 1 << 40 }),
         encode(&wire::StepOutput { rows: vec![row] }),
         encode(&failed),

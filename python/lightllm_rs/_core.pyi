@@ -132,6 +132,21 @@ class TooManySiblings(SchedulerError):
     requests: int
     slots: int
 
+class BadImage(SchedulerError):
+    """The images of a prompt are not in order, not apart, or not within it."""
+
+    image: int
+    """Index of the image."""
+    reason: str
+
+class NoSuchImage(SchedulerError):
+    """A request has no image of this index."""
+
+    request: int
+    image: int
+    images: int
+    """Images of the request."""
+
 class EmptyPrompt(SchedulerError):
     """A prompt has one token at least."""
 
@@ -378,6 +393,7 @@ class Request:
         tenant: int = 0,
         class_label: int = 0,
         siblings: Sequence[int] = (),
+        images: Sequence[tuple[int, int, bool]] = (),
         expected_tokens: int | None = None,
     ) -> Request: ...
     @property
@@ -433,6 +449,10 @@ class Request:
         """Ids of further requests with the same prompt and settings, each with an output of its own (n > 1)."""
 
     @property
+    def images(self) -> tuple[tuple[int, int, bool], ...]:
+        """Where images stand in the prompt, in order: first position, number of positions, and whether it is ready."""
+
+    @property
     def expected_tokens(self) -> int | None:
         """Tokens that it will generate, where that is known: for the oracle, in simulations."""
 
@@ -444,14 +464,18 @@ class Request:
 class Admission:
     """How a request came to run."""
 
-    def __new__(cls, *, cached_tokens: int, queue_ns: int) -> Admission: ...
+    def __new__(cls, *, cached_tokens: int, queue_ns: int, image_wait_ns: int = 0) -> Admission: ...
     @property
     def cached_tokens(self) -> int:
         """Prompt tokens that were in the prefix cache when it was first admitted."""
 
     @property
     def queue_ns(self) -> int:
-        """Nanoseconds from `add` to the first admission."""
+        """Nanoseconds from `add` to the first admission, without those of `image_wait_ns` until then."""
+
+    @property
+    def image_wait_ns(self) -> int:
+        """Nanoseconds in which nothing of it could be computed until an image was ready."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
@@ -498,7 +522,15 @@ class Output:
 class Attach:
     """A request gets a slot."""
 
-    def __new__(cls, *, slot: int, request: int, prompt_len: int, history: Sequence[int] | None = None) -> Attach: ...
+    def __new__(
+        cls,
+        *,
+        slot: int,
+        request: int,
+        prompt_len: int,
+        history: Sequence[int] | None = None,
+        images: tuple[int, int] = (0, 0),
+    ) -> Attach: ...
     @property
     def slot(self) -> int:
         """Free until now; from 0 to `SchedulerConfig.slots` - 1."""
@@ -512,6 +544,10 @@ class Attach:
     @property
     def history(self) -> tuple[int, ...] | None:
         """Prompt and outputs so far, if the request wants them."""
+
+    @property
+    def images(self) -> tuple[int, int]:
+        """Images that rows of this attach read, all of them ready: the first, and the one after the last."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
@@ -664,6 +700,10 @@ class Stats:
         """Those of them that ran before: preempted ones."""
 
     @property
+    def awaiting_images(self) -> int:
+        """Those of them of which nothing can be computed until an image is ready."""
+
+    @property
     def queued_tokens(self) -> int:
         """Prompt tokens of those that wait."""
 
@@ -732,6 +772,10 @@ class Stats:
         """Requests that waited for another's prefill, to share its pages."""
 
     @property
+    def ahead(self) -> int:
+        """Times a part of a prompt was computed ahead of an image that was not ready."""
+
+    @property
     def forks(self) -> int:
         """Requests that began with the prompt that another of their group (n > 1) computed."""
 
@@ -785,11 +829,20 @@ class Scheduler:
 
         Raises:
             QueueFull, EmptyPrompt, NothingToDo, PromptTooLong, ContextExceeded, TooLargeForPool,
-            TooManySiblings, DuplicateId, ClockRanBackwards: it is not queued.
+            TooManySiblings, BadImage, DuplicateId, ClockRanBackwards: it is not queued.
         """
 
     def abort(self, request: int) -> bool:
         """Ends a request in any state, without an output. Its pages are free at once. False if there is none."""
+
+    def image_ready(self, request: int, image: int, now: int) -> bool:
+        """An image of a request is there: what waited for it can be computed. False if the request has ended.
+
+        It holds for the siblings that wait with the request; with `prompt_logprobs` each is to be told.
+
+        Raises:
+            NoSuchImage, ClockRanBackwards
+        """
 
     def schedule(self, now: int) -> StepPlan | None:
         """The next plan; None if there is nothing to do, or two plans have no result yet.
@@ -823,7 +876,17 @@ class Scheduler:
         """Forgets all cached prefixes that no running request uses. The number of pages freed."""
 
     def has_work(self) -> bool:
-        """Whether there is anything left to plan, now or after the results that are to come."""
+        """Whether there is anything left to plan, now or after the results that are to come.
+
+        Requests that only wait for images are none.
+        """
+
+    def has_late(self, now: int) -> bool:
+        """Whether the next plan gives up a request that waits for an image, since its deadline has passed meanwhile.
+
+        Raises:
+            ClockRanBackwards
+        """
 
     def unanswered(self) -> int:
         """Plans without a result: 0, 1 or 2."""

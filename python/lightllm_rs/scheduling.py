@@ -5,6 +5,7 @@ from __future__ import annotations
 from lightllm_rs._core import (
     Admission,
     Attach,
+    BadImage,
     BadResult,
     ClockRanBackwards,
     ContextExceeded,
@@ -13,6 +14,7 @@ from lightllm_rs._core import (
     EmptyPrompt,
     InvalidArgument,
     InvalidConfig,
+    NoSuchImage,
     NothingToDo,
     OrderConfig,
     Output,
@@ -37,6 +39,7 @@ from lightllm_rs._core import (
 __all__ = [
     "Admission",
     "Attach",
+    "BadImage",
     "BadResult",
     "ClockRanBackwards",
     "ContextExceeded",
@@ -45,6 +48,7 @@ __all__ = [
     "EmptyPrompt",
     "InvalidArgument",
     "InvalidConfig",
+    "NoSuchImage",
     "NothingToDo",
     "OrderConfig",
     "Output",

@@ -6,6 +6,7 @@ import msgspec
 
 from lightllm_rs.messages import cache, control, requests, steps, telemetry
 from lightllm_rs.messages.frames import PROTOCOL, pack_f32, pack_u32
+from lightllm_rs.messages.images import ImageSpan
 from lightllm_rs.messages.router_start import JournalStart, RouterStart, Scheduling
 from lightllm_rs.messages.sampling import Sampling, TokenLogprobs
 
@@ -26,6 +27,10 @@ SAMPLING = Sampling(
     bias_values=pack_f32([-100.0]),
 )
 KEY = bytes(range(1, 17))
+IMAGES = [
+    ImageSpan(0, 4, bytes(range(16)), (1, 2, 2), True),
+    ImageSpan(2**31, 2**32 - 1, bytes(16), (2**32 - 1, 0, 70_000)),
+]
 LOGPROBS = [TokenLogprobs(-0.25, pack_u32([5, 6]), pack_f32([-0.25, -1.5]))]
 
 UNIONS: dict[str, list[msgspec.Struct]] = {
@@ -43,24 +48,27 @@ UNIONS: dict[str, list[msgspec.Struct]] = {
             tenant=2**64 - 1,
             class_label=2**63,
             siblings=[requests.Sibling(9, 2**64 - 1), requests.Sibling(10, 0)],
+            images=IMAGES,
+            position_offset=-(2**31),
         ),
+        requests.ImageReady(2**64 - 1, 2**32 - 1),
         requests.Abort([1, 2**33]),
         requests.Received(123_456_789_012),
     ],
     "RouterMessage": [
-        requests.RouterHello(PROTOCOL, 49152, 8192, 1000, 16, 64),
+        requests.RouterHello(PROTOCOL, 49152, 8192, 1000, 16, 64, True),
         requests.StepOutput(
             [
                 requests.OutputRow(1, pack_u32([9])),
                 requests.OutputRow(
-                    2, pack_u32([2]), requests.STOP, requests.Admission(48, 1500), LOGPROBS, 10, LOGPROBS * 2
+                    2, pack_u32([2]), requests.STOP, requests.Admission(48, 1500, 2**40), LOGPROBS, 10, LOGPROBS * 2
                 ),
             ]
         ),
         requests.Failed(3, "queue_full", "the queue is full: retry later", 4),
     ],
     "RankMessage": [
-        steps.RankHello(PROTOCOL, 0, 2, 1000, 16, 64, 49152, 8192),
+        steps.RankHello(PROTOCOL, 0, 2, 1000, 16, 64, 49152, 8192, True),
         steps.StepResult(
             5,
             pack_u32([0, 2]),
@@ -77,7 +85,7 @@ UNIONS: dict[str, list[msgspec.Struct]] = {
             pack_u32([3]),
             [
                 steps.Attach(3, 40, SAMPLING, pack_u32(range(41))),
-                steps.Attach(4, 1, Sampling(), None, -3, [1]),
+                steps.Attach(4, 1, Sampling(), None, -3, IMAGES),
             ],
             pack_u32([1, 2]),
             pack_u32([3, 0, 40, 3, 1, 4, 0, 1, 1, 3]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from helpers.scheduler_driver import Driver, token
 from lightllm_rs.scheduling import (
+    NoSuchImage,
     OrderConfig,
     PolicyConfig,
     Request,
@@ -69,10 +71,13 @@ calls = st.lists(
                     "expected_tokens": st.none() | st.integers(1, 20),
                     "cache_salt": st.integers(0, 1),
                     "siblings": st.just(()) | st.sets(st.integers(10, 14), max_size=2).map(tuple),
+                    "images": st.just(())
+                    | st.lists(st.tuples(st.integers(0, 9), st.integers(0, 6), st.booleans()), max_size=3).map(sorted),
                 }
             ),
         ),
         st.tuples(st.just("abort"), st.integers(0, 14)),
+        st.tuples(st.just("image_ready"), st.tuples(st.integers(0, 14), st.integers(0, 2))),
         st.tuples(st.just("plan"), st.none()),
         st.tuples(st.just("plan"), st.none()),
         st.tuples(st.just("answer"), st.none()),
@@ -113,6 +118,10 @@ class Run:
         elif kind == "abort":
             self.aborted += scheduler.abort(argument)
             assert argument not in scheduler
+        elif kind == "image_ready":
+            request, image = argument
+            with suppress(NoSuchImage):
+                assert scheduler.image_ready(request, image, self.now) == (request in scheduler)
         elif kind == "plan":
             driver.plan(self.now)
         elif kind in ("answer", "fail_row") and driver.unanswered:
@@ -144,6 +153,10 @@ def run(config: SchedulerConfig, made: list[tuple[str, Any]]) -> Run:
     for kind, argument in made:
         running.call(kind, argument)
         running.check()
+    running.driver.finish(running.now)
+    for request in range(15):
+        for image in range(3):
+            running.call("image_ready", (request, image))
     running.driver.finish(running.now)
     running.refused += len(running.driver.scheduler.take_refused())
     running.check()

@@ -23,8 +23,8 @@ from lightllm_rs.scheduling import (
 )
 
 RECORDS = {
-    Admission: {"cached_tokens": 3, "queue_ns": 5},
-    Attach: {"slot": 1, "request": 2, "prompt_len": 3, "history": (4, 5)},
+    Admission: {"cached_tokens": 3, "queue_ns": 5, "image_wait_ns": 7},
+    Attach: {"slot": 1, "request": 2, "prompt_len": 3, "history": (4, 5), "images": (1, 3)},
     OrderConfig: {
         "priority_age_ns": 1,
         "tenant_quantum": 2,
@@ -54,6 +54,7 @@ RECORDS = {
         "tenant": 8,
         "class_label": 9,
         "siblings": (10, 11),
+        "images": ((0, 1, True), (1, 1, False)),
         "expected_tokens": 3,
     },
     Row: {"slot": 1, "request": 2, "start": 3, "tokens": 4, "new_pages": (5, 6), "emits": True, "from_last": True},

@@ -9,6 +9,8 @@ import pytest
 from lightllm_rs import scheduling
 from lightllm_rs._core import break_scheduler
 from lightllm_rs.scheduling import (
+    Attach,
+    BadImage,
     BadResult,
     ClockRanBackwards,
     ContextExceeded,
@@ -16,6 +18,7 @@ from lightllm_rs.scheduling import (
     EmptyPrompt,
     InvalidArgument,
     InvalidConfig,
+    NoSuchImage,
     NothingToDo,
     OrderConfig,
     Output,
@@ -55,6 +58,9 @@ def attributes(error: BaseException) -> dict[str, Any]:
         (lambda: Request(1, [1], 1, priority=-(2**40)), "priority"),
         (lambda: Request(1, [1], 1, siblings=[2, 2**64]), "siblings[1]"),
         (lambda: Request(1, [1], 1, deadline=-1), "deadline"),
+        (lambda: Request(1, [1], 1, images=[(0, 1)]), "images[0]"),
+        (lambda: Request(1, [1], 1, images=[(0, 1, True), (0, -1, True)]), "images[1][1]"),
+        (lambda: Attach(slot=0, request=1, prompt_len=1, images=(1,)), "images"),
         (lambda: SchedulerConfig(pages=-1), "pages"),
         (lambda: SchedulerConfig(mode="prefil_first"), "mode"),
         (lambda: SchedulerConfig(eviction="random"), "eviction"),
@@ -137,6 +143,7 @@ def test_each_refusal_of_a_request_has_its_class_and_figures() -> None:
         (Request(2, range(65), 1), PromptTooLong, {"prompt": 65, "context": 64}),
         (Request(2, range(60), 5), ContextExceeded, {"prompt": 60, "max_tokens": 5, "context": 64}),
         (Request(2, range(30), 3), TooLargeForPool, {"needed": 9, "pages": 8}),
+        (Request(2, [1], 1, images=[(0, 2, True)]), BadImage, {"image": 0, "reason": "it goes past the prompt"}),
         (Request(1, [1], 1), DuplicateId, {"request": 1}),
     ]
     before = scheduler.stats()
@@ -145,6 +152,9 @@ def test_each_refusal_of_a_request_has_its_class_and_figures() -> None:
             scheduler.add(request, 0)
         assert type(caught.value) is expected
         assert attributes(caught.value) == figures
+    with pytest.raises(NoSuchImage) as missing:
+        scheduler.image_ready(1, 0, 0)
+    assert attributes(missing.value) == {"request": 1, "image": 0, "images": 0}
     assert scheduler.stats() == before
 
 

@@ -90,10 +90,12 @@ class ModelBackend(ABC):
     Attributes:
         capacity: what there is room for; set by `init_model`.
         slots: the host's side of the slots; set by `init_model`.
+        takes_images: requests may have images in their prompts; a backend of a model that sees sets it in `init_model`.
     """
 
     capacity: Capacity
     slots: SlotTable
+    takes_images: bool = False
 
     @abstractmethod
     def init_model(self, options: BackendOptions, phase: PhaseReporter) -> Capacity:

@@ -78,7 +78,8 @@ class Rank:
         """Tells the router what there is room for."""
         room = self._backend.capacity
         size = (room.pages, room.page_size, room.slots, room.vocab, room.context)
-        self._plans.send(encode(RankHello(PROTOCOL, self._rank, self._world, *size)))
+        hello = RankHello(PROTOCOL, self._rank, self._world, *size, images=self._backend.takes_images)
+        self._plans.send(encode(hello))
 
     def run(self) -> None:
         """Works until the router or the supervisor says stop. Raises PlanError and whatever the device breaks with."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from lightllm_rs.messages.frames import FrameDecoder
+from lightllm_rs.messages.images import ImageSpan
 from lightllm_rs.messages.sampling import Sampling, TokenLogprobs
 
 RUNNING, STOP, LENGTH = 0, 1, 2
@@ -39,6 +40,10 @@ class Add(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="add"):
         tenant: who asks, as a 64-bit hash under a key of this service; 0 for nobody in particular.
         class_label: the client's label of the kind of request, likewise; 0 for none.
         siblings: further choices of the same prompt: admitted together with the first, sharing its pages.
+        images: where images stand in the prompt, in order and apart, at most `images.MAX_SPANS`. Token ids are from
+            `images.FIRST_SYNTHETIC` on in there, and below it elsewhere.
+        position_offset: what positions after the prompt have added to them, in models whose positions have three axes:
+            from minus the prompt's length to 0.
     """
 
     request: int
@@ -51,6 +56,22 @@ class Add(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="add"):
     tenant: int = 0
     class_label: int = 0
     siblings: list[Sibling] = []
+    images: list[ImageSpan] = []
+    position_offset: int = 0
+
+
+class ImageReady(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="image_ready"):
+    """The features of an image are in the image cache now, and stay there until the request has ended.
+
+    It holds for the request and the choices that still wait with it: whoever has several choices sends it for each that
+    has not ended. A request that has ended, or an image that is ready already, is passed over.
+
+    Attributes:
+        image: index in `Add.images`.
+    """
+
+    request: int
+    image: int
 
 
 class Abort(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="abort"):
@@ -65,7 +86,7 @@ class Received(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="rece
     total: int
 
 
-ClientMessage = ClientHello | Add | Abort | Received
+ClientMessage = ClientHello | Add | ImageReady | Abort | Received
 
 
 class RouterHello(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="hello"):
@@ -75,6 +96,7 @@ class RouterHello(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="h
         context: most tokens of prompt and output together.
         pages, page_size: the KV cache.
         slots: most requests that run at once.
+        images: whether the model takes images.
     """
 
     protocol: int
@@ -83,6 +105,7 @@ class RouterHello(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="h
     pages: int
     page_size: int
     slots: int
+    images: bool = False
 
 
 class Admission(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -90,11 +113,13 @@ class Admission(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     Attributes:
         cached_tokens: tokens of the prompt that were found in the prefix cache.
-        queue_us: microseconds between its arrival at the router and its first step.
+        queue_us: microseconds between its arrival at the router and its first step, without `image_wait_us`.
+        image_wait_us: microseconds in which nothing of it could be computed until an image was ready.
     """
 
     cached_tokens: int
     queue_us: int
+    image_wait_us: int = 0
 
 
 class OutputRow(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from lightllm_rs.messages.frames import FrameDecoder
+from lightllm_rs.messages.images import ImageSpan
 from lightllm_rs.messages.sampling import Sampling, TokenLogprobs
 
 ROW_WORDS = 5
@@ -32,6 +33,7 @@ class RankHello(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="hel
         slots: most requests that can be attached at once.
         vocab: token ids are below this.
         context: most tokens of prompt and output together.
+        images: whether the model takes images.
     """
 
     protocol: int
@@ -42,6 +44,7 @@ class RankHello(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="hel
     slots: int
     vocab: int
     context: int
+    images: bool = False
 
 
 class RowExtra(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -100,8 +103,9 @@ class Attach(msgspec.Struct, array_like=True, frozen=True, gc=False):
         slot: index below `slots`.
         prompt_len: tokens of the prompt; a token sampled for position p is output number p - prompt_len.
         history: u32 words; all known token ids (prompt, then output), if `sampling.wants_history`.
-        position_offset: added to positions in M-RoPE models; 0 for text.
-        images: reserved for image spans; empty.
+        position_offset: added to positions after the prompt in M-RoPE models; 0 for text.
+        images: all images of the prompt, in order. Those that rows of this attach read are `ready`: their features can
+            be leased from the attach on. A row may begin or end in the middle of an image.
     """
 
     slot: int
@@ -109,7 +113,7 @@ class Attach(msgspec.Struct, array_like=True, frozen=True, gc=False):
     sampling: Sampling
     history: bytes | None = None
     position_offset: int = 0
-    images: list[int] = []
+    images: list[ImageSpan] = []
 
 
 class StepPlan(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="plan"):

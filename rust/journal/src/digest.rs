@@ -14,7 +14,7 @@ use lightllm_router::StepPlan;
 ///
 /// Both lines can be undone, so two plans that differ in a single word never have the same digest. Words: `step`;
 /// a detach is its slot; an attach is `slot << 32 | prompt_len`, `request`, and the length of its history plus one (0
-/// without one); a copy is `from << 32 | to`; a row is `slot << 32 | start`, `request`, `tokens << 32 | new pages << 2
+/// without one), which has bit 63 set if its rows read images: then `first << 32 | after the last` of those follows; a copy is `from << 32 | to`; a row is `slot << 32 | start`, `request`, `tokens << 32 | new pages << 2
 /// | from_last << 1 | emits`, and each new page; a token id is itself; a group is `first row << 32 | rows` and its pages,
 /// and as the last list has no length before it.
 pub fn digest(plan: &StepPlan, tokens: bool) -> u64 {
@@ -28,7 +28,12 @@ pub fn digest(plan: &StepPlan, tokens: bool) -> u64 {
     for attach in &plan.attach {
         digest.pair(attach.slot.0, attach.prompt_len);
         digest.word(attach.request.0);
-        digest.length(attach.history.as_ref().map_or(0, |history| history.len() + 1));
+        let images = &attach.images;
+        let history = attach.history.as_ref().map_or(0, |history| history.len() as u64 + 1);
+        digest.word(history | u64::from(!images.is_empty()) << 63);
+        if !images.is_empty() {
+            digest.pair(images.start, images.end);
+        }
         if tokens {
             attach.history.iter().flatten().for_each(|token| digest.word((*token).into()));
         }
@@ -83,7 +88,13 @@ mod tests {
         StepPlan {
             step: 3,
             detach: vec![SlotId(1)],
-            attach: vec![Attach { slot: SlotId(2), request: RequestId(9), prompt_len: 4, history: Some(vec![5, 6]) }],
+            attach: vec![Attach {
+                slot: SlotId(2),
+                request: RequestId(9),
+                prompt_len: 4,
+                history: Some(vec![5, 6]),
+                images: 0..0,
+            }],
             copies: vec![(PageId(7), PageId(8))],
             rows: vec![Row {
                 slot: SlotId(2),
@@ -109,7 +120,7 @@ mod tests {
     #[test]
     fn every_field_counts() {
         const GROUP: PrefixGroup = PrefixGroup { first_row: 0, rows: 4, pages: 16 };
-        let changes: [fn(&mut StepPlan); 25] = [
+        let changes: [fn(&mut StepPlan); 27] = [
             |plan| plan.step += 1,
             |plan| plan.detach[0].0 += 1,
             |plan| plan.detach.clear(),
@@ -118,6 +129,8 @@ mod tests {
             |plan| plan.attach[0].prompt_len += 1,
             |plan| plan.attach[0].history = None,
             |plan| plan.attach[0].history = Some(Vec::new()),
+            |plan| plan.attach[0].images = 0..1,
+            |plan| plan.attach[0].images = 1..2,
             |plan| plan.attach.clear(),
             |plan| plan.copies[0].0.0 += 1,
             |plan| plan.copies[0].1.0 += 1,

@@ -4,10 +4,11 @@
 //! is a [`Record`] of one call of [`Scheduler`](lightllm_router::Scheduler), in order:
 //!
 //! ```text
-//! {"journal":1,"tokens":false,"config":{"pages":4096,"page_size":16,"slots":256,...}}
+//! {"journal":2,"tokens":false,"config":{"pages":4096,"page_size":16,"slots":256,...}}
 //! {"add":{"now":1200,"id":7,"prompt":40,"max_tokens":100,"hashes":"91c2a0f35be20c7d..."}}
 //! {"schedule":{"now":1300,"step":1,"digest":"3f0a8c11d2e4b596","load":[40,0,0],"attach":[[0,7]]}}
 //! {"update":{"now":21300,"step":1,"busy_us":19500,"slots":"1"}}
+//! {"image_ready":{"now":29000,"id":8,"image":0,"found":true}}
 //! {"abort":{"now":30000,"id":7,"found":true}}
 //! ```
 //!
@@ -19,7 +20,7 @@
 //! Unless it was asked to write token ids, a journal has no text: only the lengths of prompts and a keyed hash
 //! (SipHash-2-4, see [`Key`]) of all tokens up to the last two positions of each page. Whoever has the key can check
 //! a guess of a prompt, so it is drawn for each journal and not written. Equal beginnings look equal, and lengths,
-//! times, tenants and class labels are there as they are.
+//! times, tenants, class labels and the places of images are there as they are.
 //!
 //! The hashes are enough for a replay, since a scheduler only ever compares whole pages: a replayed prompt is zeros
 //! but for the hashes at their positions ([`Add::prompt`]).
@@ -48,7 +49,7 @@ pub use error::{Error, Result};
 pub use hash::Key;
 pub use header::{Header, VERSION};
 pub use reader::{MAX_LINE_BYTES, Reader};
-pub use record::{Abort, Add, ClearCache, FailStep, Load, Record, Refusal, Schedule, Update};
+pub use record::{Abort, Add, ClearCache, FailStep, ImageReady, Load, Record, Refusal, Schedule, Update};
 pub use recorder::{AddInProgress, Recorder};
 pub use replay::{Difference, OnDifference, ReplayReport, replay};
 pub use requests::{ByArrival, Ending, RecordedRequest, Requests, requests};

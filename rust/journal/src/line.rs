@@ -93,6 +93,17 @@ impl Line {
         });
     }
 
+    /// Two numbers and a flag each.
+    pub fn images(&mut self, name: &str, images: impl IntoIterator<Item = (u32, u32, bool)>) {
+        self.list(name, images, |line, (start, tokens, ready)| {
+            line.bytes.push(b'[');
+            line.digits(start);
+            line.bytes.push(b',');
+            line.digits(tokens);
+            line.bytes.extend_from_slice(if ready { b",true]" } else { b",false]" });
+        });
+    }
+
     fn list<T>(&mut self, name: &str, values: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Self, T)) {
         self.name(name);
         self.bytes.push(b'[');
@@ -128,9 +139,11 @@ mod tests {
             line.numbers("none", [0u8; 0]);
             line.pairs("pairs", [(1u32, 2u64), (3, 4)]);
             line.words("words", [(1, "a"), (2, "b")]);
+            line.images("images", [(1, 2, true), (3, 4, false)]);
             let text = String::from_utf8(line.end().to_vec()).expect("it is ASCII");
             let expected = "{\"kind\":{\"one\":-1,\"yes\":true,\"word\":\"a_b\",\"hex\":\"001f\",\"numbers\":[1,2],\
-                            \"none\":[],\"pairs\":[[1,2],[3,4]],\"words\":[[1,\"a\"],[2,\"b\"]]}}\n";
+                            \"none\":[],\"pairs\":[[1,2],[3,4]],\"words\":[[1,\"a\"],[2,\"b\"]],\
+                            \"images\":[[1,2,true],[3,4,false]]}}\n";
             assert_eq!(text, expected);
         }
     }

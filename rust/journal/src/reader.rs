@@ -103,8 +103,9 @@ impl<R: BufRead> Reader<R> {
         let Ok(Version { journal }) = serde_json::from_slice(&self.buffer) else {
             return Err(self.no_header("the first line is not the header of a journal"));
         };
-        if journal != VERSION {
-            return Err(self.bad("journal", format!("the version is {journal}, but only {VERSION} can be read")));
+        if !(1..=VERSION).contains(&journal) {
+            let reason = format!("the version is {journal}, but only 1 to {VERSION} can be read");
+            return Err(self.bad("journal", reason));
         }
         let header: Header = self.parse()?;
         self.cut = None;

@@ -1,6 +1,6 @@
 //! The lines of a journal.
 
-use lightllm_router::{Error, Request, RequestId, SchedulerConfig};
+use lightllm_router::{Error, ImageSpan, Request, RequestId, SchedulerConfig};
 use serde::Deserialize;
 
 use crate::hash::{END_ID, named_positions, names_of};
@@ -14,6 +14,8 @@ pub enum Record {
     Add(Box<Add>),
     /// A request was aborted.
     Abort(Abort),
+    /// An image of a request was ready.
+    ImageReady(ImageReady),
     /// A plan was asked for.
     Schedule(Schedule),
     /// The result of a plan.
@@ -54,6 +56,9 @@ pub struct Add {
     pub class: u64,
     #[serde(default)]
     pub siblings: Vec<u64>,
+    /// Start, length and readiness of each image.
+    #[serde(default)]
+    pub images: Vec<(u32, u32, bool)>,
     #[serde(default)]
     pub expected: Option<u32>,
     /// Names of the prompt's prefixes that end at the last two positions of a page, 8 hex digits each. Neither these nor
@@ -100,6 +105,20 @@ pub struct Abort {
     /// The request.
     pub id: u64,
     /// Whether it had not ended yet.
+    pub found: bool,
+}
+
+/// An image of a request was ready.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageReady {
+    /// When.
+    pub now: u64,
+    /// The request.
+    pub id: u64,
+    /// Index of the image.
+    pub image: u32,
+    /// Whether the request had not ended yet.
     pub found: bool,
 }
 
@@ -199,6 +218,7 @@ impl Record {
         match self {
             Self::Add(add) => add.now,
             Self::Abort(abort) => abort.now,
+            Self::ImageReady(ready) => ready.now,
             Self::Schedule(schedule) => schedule.now,
             Self::Update(update) => update.now,
             Self::FailStep(failed) => failed.now,
@@ -239,6 +259,7 @@ impl Add {
             tenant: self.tenant,
             class: self.class,
             siblings: self.siblings.iter().map(|id| RequestId(*id)).collect(),
+            images: self.images.iter().map(|(start, tokens, ready)| image(*start, *tokens, *ready)).collect(),
             expected_tokens: self.expected,
             ..Request::new(RequestId(self.id), self.prompt(page_size), self.max_tokens)
         }
@@ -270,6 +291,10 @@ impl Add {
             }
         }
     }
+}
+
+fn image(start: u32, tokens: u32, ready: bool) -> ImageSpan {
+    ImageSpan { start, tokens, ready }
 }
 
 impl Refusal {

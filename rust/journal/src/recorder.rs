@@ -128,6 +128,11 @@ impl Recorder {
         if !request.siblings.is_empty() {
             line.numbers("siblings", request.siblings.iter().map(|sibling| sibling.0));
         }
+        if !request.images.is_empty() && request.prompt.len() as u64 <= u64::from(self.context) {
+            // More than the prompt has tokens are refused for one of the first of them.
+            let images = request.images.iter().take(request.prompt.len() + 1);
+            line.images("images", images.map(|image| (image.start, image.tokens, image.ready)));
+        }
         if let Some(expected) = request.expected_tokens {
             line.number("expected", expected);
         }
@@ -165,6 +170,16 @@ impl Recorder {
         if found {
             self.live.remove(request);
         }
+        self.write()
+    }
+
+    /// [`Scheduler::image_ready`](router::Scheduler::image_ready), where it was no error, and what it returned.
+    pub fn image_ready(&mut self, request: RequestId, image: u32, now: u64, found: bool) -> Result<()> {
+        self.line.begin("image_ready");
+        self.line.number("now", now);
+        self.line.number("id", request.0);
+        self.line.number("image", image);
+        self.line.flag("found", found);
         self.write()
     }
 

@@ -10,7 +10,7 @@ use crate::digest::digest;
 use crate::error::Result;
 use crate::hash::END_ID;
 use crate::reader::Reader;
-use crate::record::{Abort, Add, ClearCache, FailStep, Record, Refusal, Schedule, Update};
+use crate::record::{Abort, Add, ClearCache, FailStep, ImageReady, Record, Refusal, Schedule, Update};
 
 /// What to do at a difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,6 +112,7 @@ impl Replay {
         match record {
             Record::Add(add) => self.add(&add),
             Record::Abort(Abort { id, found, .. }) => same("found", &found, &self.scheduler.abort(RequestId(id))),
+            Record::ImageReady(ready) => self.image_ready(&ready),
             Record::Schedule(schedule) => self.schedule(&schedule),
             Record::Update(update) => self.update(&update),
             Record::FailStep(failed) => self.fail_step(&failed),
@@ -127,6 +128,13 @@ impl Replay {
         let refusal = result.err().map(|error| Refusal::of(&error));
         let recorded = add.refused.map(|refusal| (refusal, add.retry_after));
         same(&format!("refusal of request {}", add.id), &Shown(recorded), &Shown(refusal))
+    }
+
+    fn image_ready(&mut self, ready: &ImageReady) -> Same {
+        match self.scheduler.image_ready(RequestId(ready.id), ready.image, ready.now) {
+            Ok(found) => same("found", &ready.found, &found),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     fn schedule(&mut self, schedule: &Schedule) -> Same {

@@ -119,7 +119,7 @@ impl<R: BufRead> Requests<R> {
                     self.end(id, now, Ending::Failed)?;
                 }
             }
-            Record::Abort(_) | Record::ClearCache(_) => {}
+            Record::Abort(_) | Record::ImageReady(_) | Record::ClearCache(_) => {}
         }
         Ok(true)
     }

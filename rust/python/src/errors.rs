@@ -31,6 +31,8 @@ tree! {
     ContextExceeded (SchedulerError) "Prompt and output together are longer than the context."
     TooLargeForPool (SchedulerError) "The request would not fit into the KV cache if it ran alone."
     TooManySiblings (SchedulerError) "More outputs of one prompt than requests can run at once."
+    BadImage (SchedulerError) "The images of a prompt are not in order, not apart, or not within it."
+    NoSuchImage (SchedulerError) "A request has no image of this index."
     EmptyPrompt (SchedulerError) "A prompt has one token at least."
     DuplicateId (SchedulerError) "A request with this id has not ended yet."
     NothingToDo (SchedulerError) "No token was asked for, and no log-probabilities of the prompt either."
@@ -198,6 +200,10 @@ fn typed(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         }
         Error::TooManySiblings { requests, slots } => {
             raise(Class::TooManySiblings, attributes!(py, "requests": requests, "slots": slots))
+        }
+        Error::BadImage { image, reason } => raise(Class::BadImage, attributes!(py, "image": image, "reason": reason)),
+        Error::NoSuchImage { request, image, images } => {
+            raise(Class::NoSuchImage, attributes!(py, "request": request.0, "image": image, "images": images))
         }
         Error::EmptyPrompt => raise(Class::EmptyPrompt, &[]),
         Error::DuplicateId(request) => raise(Class::DuplicateId, attributes!(py, "request": request.0)),

@@ -5,6 +5,7 @@ mod config;
 mod errors;
 mod frames;
 mod guard;
+mod images;
 mod order;
 mod pieces;
 mod plan;

@@ -7,6 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
 use crate::arguments::{Given, boolean_or, instance, integer, integers, items, tuple};
+use crate::images;
 use crate::text::Repr;
 
 /// A request gets a slot.
@@ -17,18 +18,23 @@ pub struct Attach(pub core::Attach);
 #[pymethods]
 impl Attach {
     #[new]
-    #[pyo3(signature = (*, slot, request, prompt_len, history=None))]
+    #[pyo3(
+        signature = (*, slot, request, prompt_len, history=None, images=None),
+        text_signature = "(*, slot, request, prompt_len, history=None, images=(0, 0))"
+    )]
     fn new(
         slot: &Bound<'_, PyAny>,
         request: &Bound<'_, PyAny>,
         prompt_len: &Bound<'_, PyAny>,
         history: Given<'_, '_>,
+        images: Given<'_, '_>,
     ) -> PyResult<Self> {
         Ok(Self(core::Attach {
             slot: SlotId(integer(slot, "slot")?),
             request: RequestId(integer(request, "request")?),
             prompt_len: integer(prompt_len, "prompt_len")?,
             history: history.map(|tokens| integers(tokens, "history")).transpose()?,
+            images: images::range(images)?,
         }))
     }
 
@@ -52,16 +58,22 @@ impl Attach {
         self.0.history.as_ref().map(|history| tuple(py, history)).transpose()
     }
 
+    #[getter]
+    fn images<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        images::range_tuple(py, &self.0.images)
+    }
+
     fn __repr__(&self) -> String {
         let attach = &self.0;
         let text = Repr::new("Attach")
             .field("slot", attach.slot.0)
             .field("request", attach.request.0)
             .field("prompt_len", attach.prompt_len);
-        match &attach.history {
-            Some(history) => text.tuple("history", history.iter().map(u32::to_string)).end(),
-            None => text.verbatim("history", "None").end(),
-        }
+        let text = match &attach.history {
+            Some(history) => text.tuple("history", history.iter().map(u32::to_string)),
+            None => text.verbatim("history", "None"),
+        };
+        text.verbatim("images", &format!("({}, {})", attach.images.start, attach.images.end)).end()
     }
 }
 

@@ -7,6 +7,7 @@ use pyo3::types::PyTuple;
 
 use crate::arguments::{Given, boolean_or, instance, integer, integer_or, integers, string, tuple};
 use crate::errors::invalid_argument;
+use crate::images;
 use crate::text::Repr;
 
 /// A request for tokens.
@@ -20,10 +21,10 @@ impl Request {
     #[pyo3(
         signature = (id, prompt, max_tokens, *, end_ids=None, min_tokens=None, cache_salt=None, wants_history=None,
             prompt_logprobs=None, priority=None, deadline=None, tenant=None, class_label=None, siblings=None,
-            expected_tokens=None),
+            images=None, expected_tokens=None),
         text_signature = "(id, prompt, max_tokens, *, end_ids=(), min_tokens=0, cache_salt=0, wants_history=False, \
             prompt_logprobs=False, priority=0, deadline=None, tenant=0, class_label=0, siblings=(), \
-            expected_tokens=None)"
+            images=(), expected_tokens=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments, one a property")]
     fn new(
@@ -41,6 +42,7 @@ impl Request {
         tenant: Given<'_, '_>,
         class_label: Given<'_, '_>,
         siblings: Given<'_, '_>,
+        images: Given<'_, '_>,
         expected_tokens: Given<'_, '_>,
     ) -> PyResult<Self> {
         let priority = integer_or(priority, "priority", 0)?;
@@ -66,6 +68,7 @@ impl Request {
                 Some(ids) => integers(ids, "siblings")?.into_iter().map(RequestId).collect(),
                 None => Vec::new(),
             },
+            images: images::images(images)?,
             expected_tokens: expected_tokens.map(|tokens| integer(tokens, "expected_tokens")).transpose()?,
         }))
     }
@@ -136,6 +139,11 @@ impl Request {
     }
 
     #[getter]
+    fn images<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        tuple(py, self.0.images.iter().map(images::triple))
+    }
+
+    #[getter]
     fn expected_tokens(&self) -> Option<u32> {
         self.0.expected_tokens
     }
@@ -156,6 +164,7 @@ impl Request {
             .field("tenant", request.tenant)
             .field("class_label", request.class)
             .tuple("siblings", request.siblings.iter().map(|sibling| sibling.0.to_string()))
+            .tuple("images", request.images.iter().map(images::written))
             .optional("expected_tokens", request.expected_tokens)
             .end()
     }
@@ -169,10 +178,20 @@ pub struct Admission(pub core::Admission);
 #[pymethods]
 impl Admission {
     #[new]
-    #[pyo3(signature = (*, cached_tokens, queue_ns))]
-    fn new(cached_tokens: &Bound<'_, PyAny>, queue_ns: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let cached_tokens = integer(cached_tokens, "cached_tokens")?;
-        Ok(Self(core::Admission { cached_tokens, queue_ns: integer(queue_ns, "queue_ns")? }))
+    #[pyo3(
+        signature = (*, cached_tokens, queue_ns, image_wait_ns=None),
+        text_signature = "(*, cached_tokens, queue_ns, image_wait_ns=0)"
+    )]
+    fn new(
+        cached_tokens: &Bound<'_, PyAny>,
+        queue_ns: &Bound<'_, PyAny>,
+        image_wait_ns: Given<'_, '_>,
+    ) -> PyResult<Self> {
+        Ok(Self(core::Admission {
+            cached_tokens: integer(cached_tokens, "cached_tokens")?,
+            queue_ns: integer(queue_ns, "queue_ns")?,
+            image_wait_ns: integer_or(image_wait_ns, "image_wait_ns", 0)?,
+        }))
     }
 
     #[getter]
@@ -185,11 +204,17 @@ impl Admission {
         self.0.queue_ns
     }
 
+    #[getter]
+    fn image_wait_ns(&self) -> u64 {
+        self.0.image_wait_ns
+    }
+
     fn __repr__(&self) -> String {
         let admission = &self.0;
         Repr::new("Admission")
             .field("cached_tokens", admission.cached_tokens)
             .field("queue_ns", admission.queue_ns)
+            .field("image_wait_ns", admission.image_wait_ns)
             .end()
     }
 }

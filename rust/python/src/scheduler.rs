@@ -97,6 +97,17 @@ impl Scheduler {
         self.work(py, |state| state.scheduler.abort(request))
     }
 
+    fn image_ready(
+        &self,
+        py: Python<'_>,
+        request: &Bound<'_, PyAny>,
+        image: &Bound<'_, PyAny>,
+        now: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        let (request, image) = (RequestId(integer(request, "request")?), integer(image, "image")?);
+        self.work_at(py, now, |scheduler, now| scheduler.image_ready(request, image, now))
+    }
+
     fn schedule(&self, py: Python<'_>, now: &Bound<'_, PyAny>) -> PyResult<Option<StepPlan>> {
         Ok(self.work_at(py, now, |scheduler, now| Ok(scheduler.schedule(now)))?.map(StepPlan::of))
     }
@@ -129,6 +140,10 @@ impl Scheduler {
 
     fn has_work(&self, py: Python<'_>) -> PyResult<bool> {
         self.work(py, |state| state.scheduler.has_work())
+    }
+
+    fn has_late(&self, py: Python<'_>, now: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.work_at(py, now, |scheduler, now| Ok(scheduler.has_late(now)))
     }
 
     fn unanswered(&self, py: Python<'_>) -> PyResult<usize> {

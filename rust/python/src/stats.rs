@@ -33,6 +33,11 @@ impl Stats {
     }
 
     #[getter]
+    fn awaiting_images(&self) -> usize {
+        self.0.awaiting_images
+    }
+
+    #[getter]
     fn queued_tokens(&self) -> u64 {
         self.0.queued_tokens
     }
@@ -118,6 +123,11 @@ impl Stats {
     }
 
     #[getter]
+    fn ahead(&self) -> u64 {
+        self.0.totals.ahead
+    }
+
+    #[getter]
     fn forks(&self) -> u64 {
         self.0.totals.forks
     }
@@ -164,6 +174,7 @@ impl Stats {
             .field("forking", now.forking)
             .field("queued", now.queued)
             .field("paused", now.paused)
+            .field("awaiting_images", now.awaiting_images)
             .field("queued_tokens", now.queued_tokens)
             .field("total_pages", now.total_pages)
             .field("free_pages", now.free_pages)
@@ -181,6 +192,7 @@ impl Stats {
             .field("refused_late", totals.refused_late)
             .field("bypasses", totals.bypasses)
             .field("deferred", totals.deferred)
+            .field("ahead", totals.ahead)
             .field("forks", totals.forks)
             .field("copies", totals.copies)
             .field("planned_tokens", totals.planned_tokens)

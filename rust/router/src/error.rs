@@ -84,6 +84,24 @@ pub enum Error {
     /// A request with this id has not ended yet.
     #[error("request {0} is already queued or running: use a new id")]
     DuplicateId(RequestId),
+    /// The images of a prompt are not in order, not apart, or not within it.
+    #[error("image {image} of the prompt is in no place for it: {reason}")]
+    BadImage {
+        /// Index of the image.
+        image: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A request has no image of this index.
+    #[error("request {request} has {images} images: there is no image {image}")]
+    NoSuchImage {
+        /// The request.
+        request: RequestId,
+        /// Index that was given.
+        image: u32,
+        /// Images of the request.
+        images: usize,
+    },
     /// The priority is out of its range.
     #[error(
         "the priority is {priority}: it must be from {} to {}",

@@ -64,6 +64,7 @@ mod config;
 mod cost;
 mod error;
 mod ids;
+mod images;
 mod memory;
 mod order;
 mod pace;
@@ -86,6 +87,7 @@ pub use admission::{
 pub use config::{ScheduleMode, SchedulerConfig};
 pub use error::{Error, Result};
 pub use ids::{PageId, RequestId, SlotId};
+pub use images::ImageSpan;
 pub use order::OrderConfig;
 pub use plan::{Attach, PrefixGroup, Row, RowResult, StepPlan, StepResult, Tokens};
 pub use radix::EvictionPolicy;

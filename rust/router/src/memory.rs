@@ -155,6 +155,15 @@ impl Memory {
         self.evict(usize::MAX)
     }
 
+    pub fn page_size(&self) -> usize {
+        self.page_size
+    }
+
+    /// Published pages stay when nobody holds them any more, until they are evicted.
+    pub fn keeps_prefixes(&self) -> bool {
+        self.keep_unlocked
+    }
+
     pub fn total_pages(&self) -> usize {
         self.pool.total()
     }

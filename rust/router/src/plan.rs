@@ -1,5 +1,7 @@
 //! The step contract: what the backend is told, and what it answers.
 
+use std::ops::Range;
+
 use crate::ids::{PageId, RequestId, SlotId};
 
 /// One step. The backend carries out the fields in the order `detach`, `attach`, `copies`, `rows`; so a slot that is
@@ -46,6 +48,9 @@ pub struct Attach {
     pub prompt_len: u32,
     /// Prompt and outputs so far, if the request wants them.
     pub history: Option<Vec<u32>>,
+    /// Images that rows of this attach read, by index: all of them are ready. Those before are cached, and rows end
+    /// before those behind. A row may begin or end in the middle of an image.
+    pub images: Range<u32>,
 }
 
 /// Consecutive positions of one request to compute.

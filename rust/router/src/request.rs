@@ -1,6 +1,7 @@
 //! What callers hand in and get back.
 
 use crate::ids::RequestId;
+use crate::images::ImageSpan;
 use crate::plan::Tokens;
 
 /// A request for tokens.
@@ -33,6 +34,8 @@ pub struct Request {
     /// Further requests with the same prompt and settings, each with an output of its own (n > 1). All are admitted
     /// together, and share the prompt's pages.
     pub siblings: Vec<RequestId>,
+    /// Where images stand in the prompt, in order. Their token ids tell them apart as those of text do.
+    pub images: Vec<ImageSpan>,
     /// Tokens that it will generate, where that is known: for the oracle, in simulations.
     pub expected_tokens: Option<u32>,
 }
@@ -57,6 +60,7 @@ impl Request {
             tenant: 0,
             class: 0,
             siblings: Vec::new(),
+            images: Vec::new(),
             expected_tokens: None,
         }
     }
@@ -78,8 +82,10 @@ pub enum Finish {
 pub struct Admission {
     /// Prompt tokens that were in the prefix cache when it was first admitted.
     pub cached_tokens: u32,
-    /// Nanoseconds from `add` to the first admission.
+    /// Nanoseconds from `add` to the first admission, without those of `image_wait_ns` until then.
     pub queue_ns: u64,
+    /// Nanoseconds in which nothing of it could be computed until an image was ready.
+    pub image_wait_ns: u64,
 }
 
 /// News of one request.

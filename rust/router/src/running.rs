@@ -15,7 +15,8 @@ use crate::sequence::Sequence;
 pub(crate) struct Running {
     /// Positions in rows so far, cached ones included.
     pub planned: usize,
-    /// Positions that were known when it was admitted: they are prefilled, later ones decoded.
+    /// Positions that are prefilled: those that were known when it was admitted, or less if it is `ahead`. Later ones are
+    /// decoded.
     pub prefill_len: usize,
     /// Pages that the backend has been told of.
     pub told_pages: usize,
@@ -23,6 +24,9 @@ pub(crate) struct Running {
     pub planned_outputs: u32,
     /// The backend has been told of it.
     pub attached: bool,
+    /// It only computes a part of its prompt, and goes back to the queue to wait for an image. If it has siblings, they
+    /// wait with it.
+    pub ahead: bool,
     pub holding: Holding,
     pub sequence: Sequence,
     /// When it was admitted, as a count.
@@ -45,13 +49,15 @@ pub(crate) enum Part {
 }
 
 impl Running {
-    /// One that the backend knows nothing of yet. Its first `cached` positions are in its pages.
+    /// One that the backend knows nothing of yet. Its first `cached` positions are in its pages; it is computed up to
+    /// its reach.
     pub fn new(sequence: Sequence, holding: Holding, cached: usize, part: Part) -> Self {
         Self {
             holding,
             attached: false,
             told_pages: 0,
-            prefill_len: sequence.tokens.len(),
+            prefill_len: sequence.reach,
+            ahead: sequence.is_ahead(),
             planned: cached,
             planned_outputs: sequence.outputs(),
             admission: 0,
@@ -67,7 +73,7 @@ impl Running {
 
     /// It is through with its prefill, and has tokens left to generate that no row is planned for.
     pub fn wants_decode(&self) -> bool {
-        self.planned >= self.prefill_len && self.planned_outputs < self.sequence.max_tokens
+        self.planned >= self.prefill_len && self.planned_outputs < self.sequence.max_tokens && !self.ahead
     }
 }
 

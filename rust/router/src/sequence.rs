@@ -1,6 +1,11 @@
 //! One request from `add` to its end, whether it waits or runs.
 
+use std::ops::Range;
+
+use crate::error::Result;
 use crate::ids::RequestId;
+use crate::images::{self, ImageSpan};
+use crate::memory::Memory;
 use crate::radix::Match;
 use crate::request::{Admission, Finish, Request};
 
@@ -44,6 +49,16 @@ pub(crate) struct Sequence {
     pub admission: Option<Admission>,
     /// The cached prefix, as of the last look.
     pub found: Option<Match>,
+    /// Positions up to which it would be computed if it were admitted now, as of the last look: all, or whole pages
+    /// before an image that is not ready. No more than are cached: there is nothing to compute until an image is ready.
+    pub reach: usize,
+    /// It ran, and gave its pages to another.
+    pub resumes: bool,
+    pub images: Vec<ImageSpan>,
+    /// Since when there is nothing to compute until an image is ready.
+    pub waits_since: Option<u64>,
+    /// Nanoseconds of such times before.
+    pub image_wait_ns: u64,
 }
 
 /// Token ids that end an output. They are compared with each token, so few of them are kept in place.
@@ -112,6 +127,11 @@ impl Sequence {
             computed: 0,
             unanswered: 0,
             found: None,
+            reach: 0,
+            resumes: false,
+            images: request.images,
+            waits_since: None,
+            image_wait_ns: 0,
         }
     }
 
@@ -123,6 +143,8 @@ impl Sequence {
             tokens: self.prompt().to_vec(),
             end_ids: self.end_ids.clone(),
             siblings: Vec::new(),
+            images: self.images.clone(),
+            reach: self.prompt_len,
             told_admission: false,
             computed: 0,
             unanswered: 0,
@@ -162,10 +184,52 @@ impl Sequence {
         if self.prompt_logprobs { limit.min(self.computed) } else { limit }
     }
 
+    /// Brings the match with the cached pages up to date, where its pages are shared at all, and how far it could be
+    /// computed.
+    pub fn look_up(&mut self, memory: &Memory) {
+        if self.publishes {
+            let most = self.most_cached();
+            match &mut self.found {
+                Some(found) => memory.refresh(found, self.salt, &self.tokens, most),
+                None => self.found = Some(memory.find(self.salt, &self.tokens, most)),
+            }
+        }
+        let cached = self.cached_pages() * memory.page_size();
+        self.reach = match images::open_until(&self.images, cached) {
+            None => self.tokens.len(),
+            // What is computed ahead has to stay while nobody holds it.
+            Some(open) if memory.keeps_prefixes() => open / memory.page_size() * memory.page_size(),
+            Some(_) => 0,
+        };
+    }
+
+    /// Pages of the cached prefix, as of the last look.
+    pub fn cached_pages(&self) -> usize {
+        self.found.map_or(0, |found| found.pages)
+    }
+
+    /// If it were admitted now, it would compute a part of its prompt ahead, and then wait for an image.
+    pub fn is_ahead(&self) -> bool {
+        self.reach < self.tokens.len()
+    }
+
+    /// An image is ready. An error if it has no such image.
+    pub fn set_ready(&mut self, image: u32) -> Result<()> {
+        images::set_ready(&mut self.images, self.id, image)
+    }
+
+    /// Images that rows from `start` to `end` read.
+    pub fn images_in(&self, start: usize, end: usize) -> Range<u32> {
+        let first = self.images.partition_point(|image| image.end() <= start as u64);
+        let after = self.images.partition_point(|image| (image.start as usize) < end);
+        first as u32..after.max(first) as u32
+    }
+
     /// The admission, for the first output only.
     pub fn tell_admission(&mut self) -> Option<Admission> {
         let first = !std::mem::replace(&mut self.told_admission, true);
-        if first { self.admission } else { None }
+        let admission = if first { self.admission } else { None };
+        admission.map(|admission| Admission { image_wait_ns: self.image_wait_ns, ..admission })
     }
 
     /// A good result of a row that ends before position `end`, with the token it emitted. Says if that was the last.

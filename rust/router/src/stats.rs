@@ -11,6 +11,8 @@ pub struct Stats {
     pub queued: usize,
     /// Those of them that ran before: preempted ones.
     pub paused: usize,
+    /// Those of them of which nothing can be computed until an image is ready.
+    pub awaiting_images: usize,
     /// Prompt tokens of those that wait.
     pub queued_tokens: u64,
     /// Pages of the pool.
@@ -52,6 +54,8 @@ pub struct Totals {
     pub bypasses: u64,
     /// Requests that waited for another's prefill, to share its pages.
     pub deferred: u64,
+    /// Times a part of a prompt was computed ahead of an image that was not ready.
+    pub ahead: u64,
     /// Requests that began with the prompt that another of their group (n > 1) computed.
     pub forks: u64,
     /// Pages copied for them.

@@ -3,11 +3,20 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use lightllm_router::RequestId;
-use lightllm_wire::{Sampling, Sibling};
+use lightllm_wire::{ImageSpan, Sampling, Sibling};
 
 /// An HTTP process that has said hello: its number among all that did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClientId(u64);
+
+/// What the choices of one prompt have in common, for the backend.
+#[derive(Debug)]
+pub struct Shared {
+    /// The seed is that of the first.
+    pub sampling: Sampling,
+    pub images: Vec<ImageSpan>,
+    pub position_offset: i64,
+}
 
 /// What the router remembers of a live request beside the scheduler.
 #[derive(Debug)]
@@ -16,15 +25,14 @@ pub struct Live {
     pub client: ClientId,
     /// Its own id of the request.
     pub id: u64,
-    /// Shared by the choices of one prompt.
-    sampling: Rc<Sampling>,
+    pub shared: Rc<Shared>,
     seed: u64,
 }
 
 impl Live {
     /// How its tokens are drawn.
     pub fn sampling(&self) -> Sampling {
-        Sampling { seed: self.seed, ..Sampling::clone(&self.sampling) }
+        Sampling { seed: self.seed, ..self.shared.sampling.clone() }
     }
 }
 
@@ -104,12 +112,12 @@ impl Clients {
         &mut self,
         client: ClientId,
         id: u64,
-        sampling: Sampling,
+        shared: Shared,
         siblings: &[Sibling],
     ) -> Result<Vec<RequestId>, u64> {
         let requests = &mut self.known.get_mut(&client).expect("the client was found").requests;
-        let seed = sampling.seed;
-        let sampling = Rc::new(sampling);
+        let seed = shared.sampling.seed;
+        let shared = Rc::new(shared);
         let members = std::iter::once(Sibling { request: id, seed }).chain(siblings.iter().copied());
         let mut added = Vec::with_capacity(1 + siblings.len());
         for member in members {
@@ -123,8 +131,8 @@ impl Clients {
                 return Err(member.request);
             }
             self.next += 1;
-            let sampling = Rc::clone(&sampling);
-            self.live.insert(request, Live { client, id: member.request, sampling, seed: member.seed });
+            let shared = Rc::clone(&shared);
+            self.live.insert(request, Live { client, id: member.request, shared, seed: member.seed });
             added.push(request);
         }
         Ok(added)
@@ -135,6 +143,11 @@ impl Clients {
         let request = self.known.get_mut(&client)?.requests.remove(&id)?;
         self.live.remove(&request);
         Some(request)
+    }
+
+    /// Our id of the client's live request.
+    pub fn find_request(&self, client: ClientId, id: u64) -> Option<RequestId> {
+        self.known.get(&client)?.requests.get(&id).copied()
     }
 
     pub fn get(&self, request: RequestId) -> Option<&Live> {
@@ -200,8 +213,8 @@ impl Hasher for Counted {
 mod tests {
     use super::*;
 
-    fn sampling() -> Sampling {
-        Sampling {
+    fn shared() -> Shared {
+        let sampling = Sampling {
             temperature: 0.0,
             top_p: 1.0,
             top_k: 0,
@@ -216,7 +229,8 @@ mod tests {
             end_ids: Vec::new().into(),
             bias_ids: Vec::new().into(),
             bias_values: serde_bytes::ByteBuf::new(),
-        }
+        };
+        Shared { sampling, images: Vec::new(), position_offset: 0 }
     }
 
     fn find(clients: &Clients, identity: &[u8]) -> ClientId {
@@ -230,11 +244,11 @@ mod tests {
         let a = find(&clients, b"a");
         let siblings = [Sibling { request: 2, seed: 20 }, Sibling { request: 3, seed: 30 }];
         let twice = [Sibling { request: 4, seed: 0 }, Sibling { request: 4, seed: 0 }];
-        assert_eq!(clients.add(a, 5, sampling(), &twice), Err(4));
-        let group = clients.add(a, 1, sampling(), &siblings).expect("new ids");
+        assert_eq!(clients.add(a, 5, shared(), &twice), Err(4));
+        let group = clients.add(a, 1, shared(), &siblings).expect("new ids");
         let seeds: Vec<u64> = group.iter().map(|id| clients.get(*id).expect("live").sampling().seed).collect();
         assert_eq!(seeds, [0, 20, 30]);
-        assert_eq!(clients.add(a, 9, sampling(), &siblings), Err(2));
+        assert_eq!(clients.add(a, 9, shared(), &siblings), Err(2));
         assert_eq!(clients.abort(a, 9), None, "nothing is left of a refused group");
         assert_eq!(clients.abort(a, 4), None);
         assert_eq!(clients.abort(a, 3), Some(group[2]));
@@ -246,9 +260,9 @@ mod tests {
         assert!(clients.hello(b"http-0.10", "http-0").is_empty());
         assert!(clients.hello(b"http-1.11", "http-1").is_empty());
         let (zero, one) = (find(&clients, b"http-0.10"), find(&clients, b"http-1.11"));
-        let first = clients.add(zero, 7, sampling(), &[]).expect("new id")[0];
-        let other = clients.add(one, 7, sampling(), &[]).expect("ids are the client's own")[0];
-        assert_eq!(clients.add(zero, 7, sampling(), &[]), Err(7), "a live id is not taken twice");
+        let first = clients.add(zero, 7, shared(), &[]).expect("new id")[0];
+        let other = clients.add(one, 7, shared(), &[]).expect("ids are the client's own")[0];
+        assert_eq!(clients.add(zero, 7, shared(), &[]), Err(7), "a live id is not taken twice");
         assert_eq!(clients.hello(b"http-0.12", "http-0"), vec![first]);
         assert!(clients.get(first).is_none());
         assert!(clients.get(other).is_some());
@@ -260,7 +274,7 @@ mod tests {
         let mut clients = Clients::new(100);
         clients.hello(b"a", "http-0");
         let a = find(&clients, b"a");
-        let request = clients.add(a, 1, sampling(), &[]).expect("new id")[0];
+        let request = clients.add(a, 1, shared(), &[]).expect("new id")[0];
         assert!(clients.sent(a, 100).is_empty());
         assert_eq!(clients.sent(a, 1), vec![request]);
         assert!(clients.overrun(a));

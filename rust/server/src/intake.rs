@@ -1,8 +1,9 @@
 use lightllm_router::{self as scheduler, Request};
-use lightllm_wire::{Add, ClientHello, ClientMessage, Failed, PROTOCOL, RouterHello, decode, encode};
+use lightllm_wire::{Add, ClientHello, ClientMessage, Failed, ImageReady, PROTOCOL, RouterHello, decode, encode};
 
 use crate::Result;
-use crate::clients::ClientId;
+use crate::clients::{ClientId, Shared};
+use crate::images;
 use crate::ranks::Capacity;
 use crate::router::Router;
 use crate::salt::cache_key;
@@ -24,6 +25,7 @@ impl Router<'_> {
         match message {
             ClientMessage::ClientHello(_) => unreachable!("it was answered above"),
             ClientMessage::Add(add) => self.add(client, add),
+            ClientMessage::ImageReady(ready) => self.image_ready(client, &ready),
             ClientMessage::Abort(abort) => {
                 for id in abort.requests {
                     if let Some(request) = self.clients.abort(client, id) {
@@ -49,8 +51,8 @@ impl Router<'_> {
         } else {
             self.telemetry.bad_frame(); // it will see from our hello that we do not understand each other
         }
-        let Capacity { pages, page_size, slots, vocab, context } = self.capacity;
-        let answer = encode(&RouterHello { protocol: PROTOCOL, vocab, context, pages, page_size, slots });
+        let Capacity { pages, page_size, slots, vocab, context, images } = self.capacity;
+        let answer = encode(&RouterHello { protocol: PROTOCOL, vocab, context, pages, page_size, slots, images });
         self.sockets.requests.send(identity, &answer)?; // not counted: the client counts from here
         Ok(())
     }
@@ -71,17 +73,18 @@ impl Router<'_> {
         let refuse = |kind: &'static str, message: String, retry_after: u32| {
             Err((kind, Failed { request: add.request, kind: kind.to_owned(), message, retry_after }))
         };
-        let vocab = self.capacity.vocab;
         if self.clients.overrun(client) {
             return refuse("overrun", "the HTTP process has fallen too far behind with its output".to_owned(), 1);
         }
-        if let Some(token) = add.prompt.0.iter().find(|token| **token >= vocab) {
-            return refuse("invalid", format!("token id {token} is not below the vocabulary size {vocab}"), 0);
-        }
+        let spans = match images::check(&add, &self.capacity) {
+            Ok(spans) => spans,
+            Err(message) => return refuse("invalid", message, 0),
+        };
         let now = self.clock.now();
         let (end_ids, min_tokens) = (add.sampling.end_ids.0.clone(), add.sampling.min_tokens);
         let (wants_history, prompt_logprobs) = (add.sampling.wants_history(), add.sampling.prompt_logprobs >= 0);
-        let members = match self.clients.add(client, add.request, add.sampling, &add.siblings) {
+        let shared = Shared { sampling: add.sampling, images: add.images, position_offset: add.position_offset };
+        let members = match self.clients.add(client, add.request, shared, &add.siblings) {
             Ok(members) => members,
             Err(id) => return refuse("invalid", format!("request id {id} is in use"), 0),
         };
@@ -96,6 +99,7 @@ impl Router<'_> {
             tenant: add.tenant,
             class: add.class_label,
             siblings: members[1..].to_vec(),
+            images: spans,
             ..Request::new(members[0], add.prompt.0, add.max_tokens)
         };
         self.queue(request, now).map_err(|error| {
@@ -104,6 +108,22 @@ impl Router<'_> {
             }
             failure(add.request, &error)
         })
+    }
+
+    /// An image is there that a request may wait for. One that has ended is nobody's fault: its end may be under way.
+    fn image_ready(&mut self, client: ClientId, ready: &ImageReady) {
+        let Some(request) = self.clients.find_request(client, ready.request) else { return };
+        let now = self.clock.now();
+        match self.scheduler.image_ready(request, ready.image, now) {
+            Ok(found) => self.journal.record(|recorder| recorder.image_ready(request, ready.image, now, found)),
+            Err(error) => {
+                self.clients.end(request);
+                self.abort(request);
+                let (kind, failed) = failure(ready.request, &error);
+                self.telemetry.rejected(kind);
+                self.tell(client, &failed);
+            }
+        }
     }
 
     /// Gives the scheduler a request, and the journal what it said.

@@ -5,6 +5,7 @@
 
 mod clients;
 mod error;
+mod images;
 mod intake;
 mod journal;
 mod outbox;

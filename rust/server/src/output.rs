@@ -57,8 +57,11 @@ impl OutputWriter {
             let extra = if extra_of.is_empty() { None } else { extra_of.remove(&output.request) };
             let (logprobs, prompt_start, prompt_logprobs) =
                 extra.map_or((None, 0, None), |extra| (extra.logprobs, extra.prompt_start, extra.prompt_logprobs));
-            let admission =
-                output.admission.map(|a| Admission { cached_tokens: a.cached_tokens, queue_us: a.queue_ns / 1000 });
+            let admission = output.admission.map(|admission| Admission {
+                cached_tokens: admission.cached_tokens,
+                queue_us: admission.queue_ns / 1000,
+                image_wait_us: admission.image_wait_ns / 1000,
+            });
             tokens.0.clear();
             tokens.0.extend_from_slice(&output.tokens);
             let row = OutputRow { request, tokens, finish, admission, logprobs, prompt_start, prompt_logprobs };

@@ -2,6 +2,7 @@ use lightllm_router::StepPlan;
 use lightllm_wire::{self as wire, FLAG_EMITS, FLAG_FROM_LAST, GROUP_WORDS, PackedPlan, ROW_WORDS, encode_into, pack};
 
 use crate::clients::Clients;
+use crate::images::attached;
 
 /// Writes plans as the ranks read them. It keeps its memory: a plan is written at each step.
 #[derive(Default)]
@@ -41,8 +42,8 @@ impl PlanWriter {
                 prompt_len: attach.prompt_len,
                 sampling: live.sampling(),
                 history: attach.history.clone().map(Into::into),
-                position_offset: 0,
-                images: Vec::new(),
+                position_offset: live.shared.position_offset,
+                images: attached(&live.shared.images, &attach.images),
             }
         }));
         self.frame.clear();

@@ -15,6 +15,8 @@ pub struct Capacity {
     pub slots: u32,
     pub vocab: u32,
     pub context: u32,
+    /// The model takes images.
+    pub images: bool,
 }
 
 impl Ranks {
@@ -54,6 +56,7 @@ impl Ranks {
                 slots: hello.slots,
                 vocab: hello.vocab,
                 context: hello.context,
+                images: hello.images,
             };
             let so_far = all.unwrap_or(one);
             if (so_far.page_size, so_far.vocab) != (one.page_size, one.vocab) {
@@ -64,6 +67,7 @@ impl Ranks {
                 pages: so_far.pages.min(one.pages),
                 slots: so_far.slots.min(one.slots),
                 context: so_far.context.min(one.context),
+                images: so_far.images && one.images,
                 ..one
             });
         }
@@ -87,7 +91,17 @@ mod tests {
     use super::*;
 
     fn hello(rank: u32, pages: u32, page_size: u32) -> RankHello {
-        RankHello { protocol: PROTOCOL, rank, world: 2, pages, page_size, slots: 8, vocab: 100, context: 64 }
+        RankHello {
+            protocol: PROTOCOL,
+            rank,
+            world: 2,
+            pages,
+            page_size,
+            slots: 8,
+            vocab: 100,
+            context: 64,
+            images: rank == 0,
+        }
     }
 
     #[test]
@@ -97,7 +111,7 @@ mod tests {
         assert!(ranks.capacity().expect("no quarrel yet").is_none());
         ranks.hello(b"rank-0".to_vec(), hello(0, 70, 16)).expect("fits");
         let capacity = ranks.capacity().expect("they agree").expect("both are there");
-        assert_eq!((capacity.pages, capacity.page_size), (50, 16));
+        assert_eq!((capacity.pages, capacity.page_size, capacity.images), (50, 16, false));
         assert_eq!(ranks.identities().collect::<Vec<_>>(), [b"rank-0", b"rank-1"]);
         assert_eq!(ranks.rank_of(b"rank-1"), Some(1));
     }

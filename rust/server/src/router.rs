@@ -140,8 +140,11 @@ impl<'a> Router<'a> {
     /// Sends plans as long as fewer than two are unanswered, but none before it is due.
     fn send_plans(&mut self) -> Result<()> {
         self.plan_at = None;
-        while self.unanswered.len() < PLANS_AHEAD && self.scheduler.has_work() {
+        while self.unanswered.len() < PLANS_AHEAD {
             let begin = self.clock.now();
+            if !self.scheduler.has_work() && !self.scheduler.has_late(begin) {
+                return Ok(());
+            }
             let due = self.scheduler.plan_at(begin);
             // The poll waits for whole milliseconds.
             if due >= begin + POLL_NS {

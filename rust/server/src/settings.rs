@@ -56,7 +56,8 @@ mod tests {
 
     use super::*;
 
-    const CAPACITY: Capacity = Capacity { pages: 100, page_size: 16, slots: 8, vocab: 1000, context: 512 };
+    const CAPACITY: Capacity =
+        Capacity { pages: 100, page_size: 16, slots: 8, vocab: 1000, context: 512, images: false };
 
     fn wanted() -> Scheduling {
         Scheduling {

@@ -84,10 +84,11 @@ impl Telemetry {
         }
     }
 
+    /// Who waits for an image is no work of the backend: it must not look hung while a picture is encoded.
     /// `unanswered`: plans without a result; they are work also when their requests were aborted, or a backend that
     /// hangs would look idle once its clients are gone. `answered`: results so far.
     pub fn heartbeat(&self, stats: &Stats, unanswered: usize, answered: u64, full: bool) -> Heartbeat {
-        let busy = stats.running + stats.queued + unanswered > 0;
+        let busy = stats.running + stats.queued - stats.awaiting_images + unanswered > 0;
         Heartbeat { process: self.process.clone(), busy, progress: answered, full }
     }
 

@@ -11,6 +11,7 @@ mod union;
 pub mod cache;
 mod control;
 mod frame;
+mod images;
 mod requests;
 mod sampling;
 mod start;
@@ -25,9 +26,10 @@ pub use control::{
     SupervisorMessage,
 };
 pub use frame::{BadFrame, MAX_FRAME_BYTES, PROTOCOL, decode, encode, encode_into};
+pub use images::{FIRST_SYNTHETIC, ImageSpan, MAX_SPANS};
 pub use requests::{
-    Abort, Add, Admission, ClientHello, ClientMessage, FINISH_LENGTH, FINISH_RUNNING, FINISH_STOP, Failed, OutputRow,
-    Received, RouterHello, RouterMessage, Sibling, StepOutput,
+    Abort, Add, Admission, ClientHello, ClientMessage, FINISH_LENGTH, FINISH_RUNNING, FINISH_STOP, Failed, ImageReady,
+    OutputRow, Received, RouterHello, RouterMessage, Sibling, StepOutput,
 };
 pub use sampling::{Sampling, TokenLogprobs};
 pub use start::{JournalStart, RouterStart, Scheduling};

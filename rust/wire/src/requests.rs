@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Sampling, TokenLogprobs, Words};
+use crate::{ImageSpan, Sampling, TokenLogprobs, Words};
 
 /// [`OutputRow::finish`]: the request goes on.
 pub const FINISH_RUNNING: u8 = 0;
@@ -36,6 +36,18 @@ union! {
             class_label: u64,
             /// Further choices of the same prompt: they are admitted together with the first and share its pages.
             siblings: Vec<Sibling>,
+            /// Where images stand in the prompt, in order. Token ids are from [`FIRST_SYNTHETIC`](crate::FIRST_SYNTHETIC)
+            /// on in there, and below it elsewhere.
+            images: Vec<ImageSpan>,
+            /// What positions after the prompt have added to them, in models whose positions have three axes: 0 or less.
+            position_offset: i64,
+        }
+        /// The features of an image are in the image cache now. It holds for the request and the choices that still wait
+        /// with it; a request that has ended is passed over.
+        "image_ready" => ImageReady {
+            #[allow(missing_docs)] request: u64,
+            /// Index in [`Add::images`].
+            image: u32,
         }
         /// The client no longer wants these requests.
         "abort" => Abort { #[allow(missing_docs)] requests: Vec<u64> }
@@ -57,6 +69,8 @@ union! {
             #[allow(missing_docs)] page_size: u32,
             /// Most requests that run at once.
             slots: u32,
+            /// Whether the model takes images.
+            images: bool,
         }
         /// All rows of one client that came out of one step.
         "output" => StepOutput { #[allow(missing_docs)] rows: Vec<OutputRow> }
@@ -87,8 +101,10 @@ pub struct Sibling {
 pub struct Admission {
     /// Tokens of the prompt that were found in the prefix cache.
     pub cached_tokens: u32,
-    /// Microseconds between its arrival at the router and its first step.
+    /// Microseconds between its arrival at the router and its first step, without `image_wait_us`.
     pub queue_us: u64,
+    /// Microseconds in which nothing of it could be computed until an image was ready.
+    pub image_wait_us: u64,
 }
 
 impl StepOutput {

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 
-use crate::{Sampling, TokenLogprobs, Words};
+use crate::{ImageSpan, Sampling, TokenLogprobs, Words};
 
 /// Words of one row of [`StepPlan::rows`]: slot, start, tokens, new pages, flags.
 pub const ROW_WORDS: usize = 5;
@@ -26,6 +26,8 @@ union! {
             #[allow(missing_docs)] slots: u32,
             #[allow(missing_docs)] vocab: u32,
             #[allow(missing_docs)] context: u32,
+            /// Whether the model takes images.
+            images: bool,
         }
         /// What a step gave.
         "result" => StepResult {
@@ -130,8 +132,8 @@ pub struct Attach {
     pub sampling: Sampling,
     /// All known token ids, if [`Sampling::wants_history`].
     pub history: Option<Words>,
-    /// Added to positions in M-RoPE models; 0 for text.
+    /// [`Add::position_offset`](crate::Add::position_offset).
     pub position_offset: i64,
-    /// Reserved for image spans; empty.
-    pub images: Vec<u32>,
+    /// All images of the prompt; those that rows of this attach read are `ready`.
+    pub images: Vec<ImageSpan>,
 }

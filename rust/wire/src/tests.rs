@@ -35,7 +35,7 @@ fn a_packed_plan_is_a_plan() {
         sampling: sampling(),
         history: Some(vec![5, 6].into()),
         position_offset: -1,
-        images: vec![],
+        images: vec![ImageSpan { start: 1, tokens: 2, key: ByteBuf::from([7; 16]), grid: [1, 1, 2], ready: true }],
     };
     let plan = StepPlan {
         step: 9,
@@ -66,7 +66,7 @@ fn rows_that_were_encoded_one_by_one_are_an_output() {
         request,
         tokens: tokens.into(),
         finish: FINISH_LENGTH,
-        admission: Some(Admission { cached_tokens: 3, queue_us: 1 << 40 }),
+        admission: Some(Admission { cached_tokens: 3, queue_us: 1 << 40, image_wait_us: 1 }),
         logprobs: None,
         prompt_start: 0,
         prompt_logprobs: None,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use lightllm_journal::{Key, Recorder};
 use lightllm_router::{
-    EvictionPolicy, OrderConfig, PolicyConfig, Request, RequestId, RowResult, ScheduleMode, Scheduler, SchedulerConfig,
-    StepPlan, StepResult,
+    EvictionPolicy, ImageSpan, OrderConfig, PolicyConfig, Request, RequestId, RowResult, ScheduleMode, Scheduler,
+    SchedulerConfig, StepPlan, StepResult,
 };
 use proptest::prelude::*;
 
@@ -24,6 +24,8 @@ pub enum Operation {
     Answer(u64, Option<usize>),
     FailStep,
     Abort(usize),
+    /// An image of a request, which may have ended: which request and which image of it, if it has any.
+    ImageReady(usize, usize),
     ClearCache,
     /// Time passes, in nanoseconds.
     Wait(u64),
@@ -56,6 +58,8 @@ pub struct Driver {
     plans: VecDeque<StepPlan>,
     /// Prompt and outputs of all requests so far.
     texts: BTreeMap<RequestId, Vec<u32>>,
+    /// Images of all requests so far.
+    images: BTreeMap<RequestId, usize>,
     now: u64,
     next_id: u64,
 }
@@ -70,6 +74,7 @@ impl Driver {
             file,
             plans: VecDeque::new(),
             texts: BTreeMap::new(),
+            images: BTreeMap::new(),
             now: 0,
             next_id: 1,
         }
@@ -103,6 +108,14 @@ impl Driver {
                 let found = self.scheduler.abort(request);
                 self.recorder.abort(request, self.now, found).expect("memory takes an abort");
             }
+            Operation::ImageReady(pick, image) => {
+                let Some((request, count)) = self.images.iter().nth(pick % self.images.len().max(1)) else { return };
+                if *count > 0 {
+                    let image = (image % count) as u32;
+                    let found = self.scheduler.image_ready(*request, image, self.now).expect("it has this image");
+                    self.recorder.image_ready(*request, image, self.now, found).expect("memory takes it");
+                }
+            }
             Operation::ClearCache => {
                 let freed = self.scheduler.clear_cache();
                 self.recorder.clear_cache(self.now, freed).expect("memory takes it");
@@ -119,11 +132,14 @@ impl Driver {
         }
         let ids: Vec<RequestId> = request.siblings.iter().copied().chain([request.id]).collect();
         let prompt = request.prompt.clone();
+        request.images.retain(|image| image.end() <= prompt.len() as u64);
+        let images = request.images.len();
         let add = self.recorder.add(&request, self.now);
         let result = self.scheduler.add(request, self.now);
         add.done(&result).expect("memory takes a request");
         if result.is_ok() {
             self.next_id += ids.len() as u64;
+            self.images.extend(ids.iter().map(|id| (*id, images)));
             self.texts.extend(ids.into_iter().map(|id| (id, prompt.clone())));
         }
     }
@@ -164,19 +180,35 @@ pub fn record(config: SchedulerConfig, operations: &[Operation], key: [u8; 16], 
     driver
 }
 
+/// Images in order, from the positions before each, its own, and whether it is ready.
+fn images(spans: Vec<(u32, u32, bool)>) -> Vec<ImageSpan> {
+    let mut end = 0;
+    let mut image = |(before, tokens, ready)| {
+        let start = end + before;
+        end = start + tokens;
+        ImageSpan { start, tokens, ready }
+    };
+    spans.into_iter().map(&mut image).collect()
+}
+
 fn request() -> impl Strategy<Value = Request> {
     let random = prop::collection::vec(0..VOCABULARY, 1..24);
     let prompt = prop_oneof![random.boxed(), (8usize..32).prop_map(|length| vec![1; length]).boxed()];
     let length = (0u32..40, 0u32..6, prop::collection::vec(0..VOCABULARY, 0..2));
     let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.1));
     let order = (-3i32..4, prop::option::weighted(0.3, 0u64..200_000_000), 0u64..3, 0u64..3);
+    let spans = prop_oneof![
+        2 => Just(Vec::new()),
+        1 => prop::collection::vec((0u32..6, 1u32..6, prop::bool::weighted(0.3)), 0..4)
+    ];
+    let flags = (flags, spans.prop_map(images));
     (prompt, length, 0u128..3, flags, order, prop::option::weighted(0.3, 1usize..3), prop::option::of(0u32..24))
         .prop_map(
             |(
                 prompt,
                 (max_tokens, min_tokens, end_ids),
                 cache_salt,
-                (wants_history, prompt_logprobs),
+                ((wants_history, prompt_logprobs), images),
                 order,
                 n,
                 expected,
@@ -193,6 +225,7 @@ fn request() -> impl Strategy<Value = Request> {
                     tenant,
                     class,
                     siblings: vec![RequestId(0); n.unwrap_or(0)],
+                    images,
                     expected_tokens: expected,
                     ..Request::new(RequestId(0), prompt, max_tokens)
                 }
@@ -208,6 +241,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         20 => (any::<u64>(), prop::option::weighted(0.03, 0usize..6)).prop_map(|(s, f)| Operation::Answer(s, f)),
         1 => Just(Operation::FailStep),
         1 => any::<usize>().prop_map(Operation::Abort),
+        6 => (any::<usize>(), any::<usize>()).prop_map(|(pick, image)| Operation::ImageReady(pick, image)),
         1 => Just(Operation::ClearCache),
         1 => (0u64..100_000_000).prop_map(Operation::Wait),
     ]

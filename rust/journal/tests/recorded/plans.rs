@@ -91,7 +91,7 @@ proptest! {
 fn the_runs_get_everywhere() {
     let mut runner = TestRunner::deterministic();
     let strategy = (config(), operations());
-    let mut seen = [0usize; 13];
+    let mut seen = [0usize; 15];
     for _ in 0..200 {
         let (config, operations) = strategy.new_tree(&mut runner).expect("nothing is filtered").current();
         let mut driver = record(config, &operations, KEY, false);
@@ -102,6 +102,7 @@ fn the_runs_get_everywhere() {
         seen[10] += totals.forks as usize;
         seen[11] += totals.deferred as usize;
         seen[12] += totals.refused_late as usize;
+        seen[14] += totals.ahead as usize;
         for entry in Reader::new("test".to_owned(), journal.as_slice()).expect("a header") {
             match entry.expect("what was written is read").1 {
                 Record::Add(add) => {
@@ -116,6 +117,7 @@ fn the_runs_get_everywhere() {
                 }
                 Record::FailStep(failed) => seen[8] += failed.ended.len(),
                 Record::Abort(abort) => seen[9] += usize::from(abort.found),
+                Record::ImageReady(ready) => seen[13] += usize::from(ready.found),
                 Record::Schedule(_) | Record::ClearCache(_) => {}
             }
         }

@@ -1,7 +1,7 @@
 //! Bad journals.
 
 use lightllm_journal::{MAX_LINE_BYTES, OnDifference, Reader, replay};
-use lightllm_router::{Request, RequestId, SchedulerConfig};
+use lightllm_router::{ImageSpan, Request, RequestId, SchedulerConfig};
 use proptest::prelude::*;
 
 use crate::driver::{Operation, record};
@@ -43,7 +43,8 @@ fn files_without_a_header_are_named() {
 #[test]
 fn headers_are_checked() {
     let cases = [
-        (r#""journal":1"#, r#""journal":2"#, "a.journal:1: journal: the version is 2, but only 1 can be read"),
+        (r#""journal":2"#, r#""journal":3"#, "a.journal:1: journal: the version is 3, but only 1 to 2 can be read"),
+        (r#""journal":2"#, r#""journal":0"#, "a.journal:1: journal: the version is 0, but only 1 to 2 can be read"),
         (r#""page_size":4"#, r#""page_size":"4""#, "config.page_size: invalid type: string \"4\", expected u32"),
         (r#""page_size":4"#, r#""page_size":0"#, "a.journal:1: config: page_size: is 0: it must be at least 1"),
         (r#""seed":0"#, r#""seed":0,"sead":1"#, "unknown field `sead`"),
@@ -79,6 +80,7 @@ fn bad_lines_are_named_with_their_field() {
 #[test]
 fn different_decisions_are_no_error() {
     assert_eq!(verdict(&good()), "identical");
+    assert_eq!(with(r#""journal":2"#, r#""journal":1"#), "identical", "the first version is read too");
     assert_eq!(with(r#""slots":"1""#, r#""slots":"2""#), "different");
     assert_eq!(with(r#""prefill_chunk":2048"#, r#""prefill_chunk":5"#), "different");
 }
@@ -97,7 +99,10 @@ fn absurd_requests_make_no_bad_lines() {
     let config = SchedulerConfig { pages: 32, page_size: 1, slots: 2, context: 64, ..SchedulerConfig::default() };
     let long = Request::new(RequestId(0), vec![1; 200_000], 4);
     let rude = Request { priority: 1 << 30, ..Request::new(RequestId(0), vec![1; 9], 4) };
-    let operations = [long, rude].map(Operation::Add);
+    let images = vec![ImageSpan::default(); 200_000];
+    let full = Request { images: images.clone(), ..Request::new(RequestId(0), vec![1; 9], 4) };
+    let long_and_full = Request { images, ..long.clone() };
+    let operations = [long, rude, full, long_and_full].map(Operation::Add);
     for tokens in [false, true] {
         let journal = record(config, &operations, [1; 16], tokens).journal();
         assert!(journal.len() < 2000, "{} bytes", journal.len());

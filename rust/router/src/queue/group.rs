@@ -29,13 +29,13 @@ impl Grouping {
             tenant: sequence.tenant,
             tokens: (sequence.tokens.len() - cached) as u32,
             group: self.key(sequence, cached),
-            resumes: sequence.was_admitted(),
+            resumes: sequence.resumes,
         }
     }
 
     /// Tokens that the cache has, as of the last look.
     pub fn cached(&self, sequence: &Sequence) -> usize {
-        sequence.found.map_or(0, |found| found.pages * self.page_size)
+        sequence.cached_pages() * self.page_size
     }
 
     /// Equal for requests that share all up to `span` tokens past what is cached. Two groups with one key, by chance

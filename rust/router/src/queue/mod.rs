@@ -2,11 +2,13 @@
 
 mod drain;
 mod group;
+mod parked;
 
 use std::collections::BTreeMap;
 
 use self::drain::DrainRate;
 use self::group::Grouping;
+use self::parked::Parked;
 use crate::config::SchedulerConfig;
 use crate::error::{Error, Result};
 use crate::order::Order;
@@ -18,11 +20,14 @@ const IN_ORDER: &str = "what is in the order waits";
 #[derive(Debug)]
 pub(crate) struct Queue {
     waiting: BTreeMap<u64, Sequence>,
-    /// Siblings included.
+    /// Siblings included, also those of a request that runs ahead.
     requests: usize,
     /// Those of them that ran before.
     paused: usize,
+    /// Those of them whose group is not here, since a part of the prompt is computed ahead.
+    away: usize,
     order: Order,
+    parked: Parked,
     grouping: Grouping,
     prompt_tokens: u64,
     max_requests: usize,
@@ -36,7 +41,9 @@ impl Queue {
             waiting: BTreeMap::new(),
             requests: 0,
             paused: 0,
+            away: 0,
             order: Order::new(&config.order),
+            parked: Parked::new(&config.order),
             grouping: Grouping::new(config.page_size, config.order.group_tokens),
             prompt_tokens: 0,
             max_requests: config.queue_requests,
@@ -47,6 +54,11 @@ impl Queue {
 
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// Whether a round would offer anybody.
+    pub fn has_candidates(&self) -> bool {
+        self.waiting.len() > self.parked.len()
     }
 
     /// Requests that wait. Those that wait together, as siblings, count one each.
@@ -77,14 +89,58 @@ impl Queue {
         })
     }
 
-    /// Adds a new request, or one that was preempted, which no bound holds back.
-    pub fn push(&mut self, sequence: Sequence) {
+    /// Adds a new request, or one that ran before, which no bound holds back. The caller has brought its reach up to
+    /// date: where there is nothing to compute of it, it is parked.
+    pub fn push(&mut self, mut sequence: Sequence, now: u64) {
         self.requests += sequence.members();
-        self.paused += if sequence.was_admitted() { sequence.members() } else { 0 };
+        self.paused += if sequence.resumes { sequence.members() } else { 0 };
         self.prompt_tokens += sequence.prompt_len as u64;
-        self.order.insert(self.grouping.ticket(&sequence));
+        if sequence.reach > self.grouping.cached(&sequence) {
+            end_wait(&mut sequence, now);
+            self.order.insert(self.grouping.ticket(&sequence));
+        } else {
+            sequence.waits_since.get_or_insert(now);
+            self.parked.insert(&sequence);
+        }
         let replaced = self.waiting.insert(sequence.arrival, sequence);
         assert!(replaced.is_none(), "arrivals are counted");
+    }
+
+    /// The candidate has nothing to compute any more until an image is ready.
+    pub fn park(&mut self, arrival: u64, now: u64) {
+        let sequence = self.waiting.get_mut(&arrival).expect("a candidate is in the queue");
+        self.order.remove(arrival);
+        sequence.waits_since.get_or_insert(now);
+        self.parked.insert(sequence);
+    }
+
+    /// An image of a request is ready, and its reach is up to date. If it was parked for that, it is not any more.
+    pub fn note_ready(&mut self, arrival: u64, now: u64) {
+        let sequence = self.waiting.get_mut(&arrival).expect("a request that waits is in the queue");
+        if sequence.reach > self.grouping.cached(sequence) && self.parked.remove(sequence) {
+            end_wait(sequence, now);
+            self.order.insert(self.grouping.ticket(sequence));
+        }
+    }
+
+    /// So many members of a group wait, but not here: a part of their prompt is computed ahead.
+    pub fn add_away(&mut self, members: usize) {
+        self.away += members;
+        self.requests += members;
+    }
+
+    /// They are back, or have left.
+    pub fn remove_away(&mut self, members: usize) {
+        self.away -= members;
+        self.requests -= members;
+    }
+
+    /// Requests that wait for an image before anything more of them can be computed, siblings included.
+    pub fn awaiting_images(&self) -> usize {
+        if self.parked.len() == 0 {
+            return 0; // nearly always
+        }
+        self.iter().filter(|sequence| self.parked.contains(sequence.arrival)).map(Sequence::members).sum()
     }
 
     pub fn get(&self, arrival: u64) -> Option<&Sequence> {
@@ -97,14 +153,16 @@ impl Queue {
 
     pub fn remove(&mut self, arrival: u64) -> Option<Sequence> {
         let sequence = self.waiting.remove(&arrival)?;
-        self.order.remove(arrival);
+        if !self.parked.remove(&sequence) {
+            self.order.remove(arrival);
+        }
         self.forget(&sequence);
         Some(sequence)
     }
 
     fn forget(&mut self, sequence: &Sequence) {
         self.requests -= sequence.members();
-        self.paused -= if sequence.was_admitted() { sequence.members() } else { 0 };
+        self.paused -= if sequence.resumes { sequence.members() } else { 0 };
         self.prompt_tokens -= sequence.prompt_len as u64;
     }
 
@@ -132,7 +190,7 @@ impl Queue {
     pub fn take(&mut self, arrival: u64) -> Sequence {
         let sequence = self.waiting.remove(&arrival).expect("a candidate is in the queue");
         self.forget(&sequence);
-        let computed = sequence.tokens.len() - self.grouping.cached(&sequence);
+        let computed = sequence.reach - self.grouping.cached(&sequence);
         self.order.take(arrival, computed as u64);
         sequence
     }
@@ -154,12 +212,18 @@ impl Queue {
         while late.len() < Order::MAX_LOOKS {
             let waiting = &mut self.waiting;
             let left = |arrival| left(waiting.get_mut(&arrival).expect(IN_ORDER)) as u32;
-            let Some(arrival) = self.order.take_late(now, left) else { break };
+            let Some(arrival) = self.order.take_late(now, left).or_else(|| self.parked.late(now)) else { break };
             let sequence = self.waiting.remove(&arrival).expect(IN_ORDER);
+            self.parked.remove(&sequence);
             self.forget(&sequence);
             late.push(sequence);
         }
         late
+    }
+
+    /// Whether the deadline of a parked one has passed, if such are refused.
+    pub fn has_late(&self, now: u64) -> bool {
+        self.parked.late(now).is_some()
     }
 
     /// Estimate of when a request that is refused now should be sent again, in seconds.
@@ -179,12 +243,22 @@ impl Queue {
     pub fn check_invariants(&self) {
         let tokens: u64 = self.iter().map(|sequence| sequence.prompt_len as u64).sum();
         assert_eq!(self.prompt_tokens, tokens, "prompt tokens of the queue");
-        assert_eq!(self.requests, self.iter().map(Sequence::members).sum(), "requests of the queue");
-        let paused = self.iter().filter(|sequence| sequence.was_admitted());
+        let here: usize = self.iter().map(Sequence::members).sum();
+        assert_eq!(self.requests, here + self.away, "requests of the queue");
+        let paused = self.iter().filter(|sequence| sequence.resumes);
         assert_eq!(self.paused, paused.map(Sequence::members).sum(), "requests of the queue that ran");
         self.order.check_invariants();
-        assert!(self.order.arrivals().eq(self.waiting.keys().copied()), "what waits is in the order");
+        self.parked.check_invariants(self.iter());
+        let in_order = self.waiting.keys().copied().filter(|arrival| !self.parked.contains(*arrival));
+        assert!(self.order.arrivals().eq(in_order), "what waits is in the order, or parked");
         assert!(self.waiting.iter().all(|(arrival, sequence)| *arrival == sequence.arrival), "keys of the queue");
+    }
+}
+
+/// There is something to compute.
+fn end_wait(sequence: &mut Sequence, now: u64) {
+    if let Some(since) = sequence.waits_since.take() {
+        sequence.image_wait_ns += now.saturating_sub(since);
     }
 }
 
@@ -199,7 +273,10 @@ mod tests {
     }
 
     fn sequence(arrival: u64, prompt_len: usize) -> Sequence {
-        Sequence::new(Request::new(RequestId(arrival), vec![0; prompt_len], 1), arrival, 0)
+        let request = Request::new(RequestId(arrival), vec![0; prompt_len], 1);
+        let mut sequence = Sequence::new(request, arrival, 0);
+        sequence.reach = prompt_len;
+        sequence
     }
 
     #[test]
@@ -207,18 +284,18 @@ mod tests {
         let mut queue = queue(2, 10);
         assert_eq!(queue.check_room(10, 1, 0, 0), Ok(()));
         assert_eq!(queue.check_room(10, 9, 0, 0), Ok(()), "a group that could never wait otherwise");
-        queue.push(sequence(5, 6));
+        queue.push(sequence(5, 6), 0);
         assert_eq!(queue.check_room(4, 1, 0, 0), Ok(()));
         assert!(queue.check_room(4, 2, 0, 0).is_err(), "each member of a group counts");
         assert_eq!(queue.check_room(4, 2, 1, 0), Ok(()));
         let full = Err(Error::QueueFull { requests: 1, tokens: 6, retry_after_s: 1 });
         assert_eq!(queue.check_room(5, 1, 0, 0), full);
-        queue.push(sequence(6, 1));
+        queue.push(sequence(6, 1), 0);
         assert!(queue.check_room(1, 1, 0, 0).is_err(), "two requests are the bound");
         assert_eq!(queue.check_room(1, 1, 1, 0), Ok(()), "and one for a free slot");
         let mut preempted = sequence(2, 100);
-        preempted.admission = Some(crate::request::Admission { cached_tokens: 0, queue_ns: 0 });
-        queue.push(preempted);
+        preempted.resumes = true;
+        queue.push(preempted, 0);
         queue.check_invariants();
         queue.begin_round(0, |sequence| sequence.prompt_len);
         let head = queue.next_candidate().expect("three wait");

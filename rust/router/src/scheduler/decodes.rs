@@ -102,6 +102,7 @@ impl Scheduler {
         }
         let victims: Vec<_> = group.iter().map(|slot| self.demand_of_running(*slot)).collect();
         let mut waiting: Option<Sequence> = None;
+        let ahead = self.running.get(first).expect("a leader runs").ahead;
         for slot in group {
             let Running { sequence, holding, .. } = self.vacate(slot);
             self.memory.release(holding);
@@ -111,9 +112,8 @@ impl Scheduler {
             }
         }
         let mut sequence = waiting.expect("at least one goes back");
-        sequence.look_up(&self.memory);
-        self.place_in_queue(&sequence);
-        self.queue.push(sequence);
+        sequence.resumes |= !ahead;
+        self.wait(sequence);
         for victim in victims {
             self.policy.evicted(&victim);
             self.totals.preemptions += 1;

@@ -4,7 +4,6 @@
 
 use super::{PageCopy, Scheduler};
 use crate::ids::{RequestId, SlotId};
-use crate::memory::Memory;
 use crate::running::{Part, Running};
 use crate::sequence::Sequence;
 
@@ -78,23 +77,49 @@ impl Scheduler {
     pub(super) fn leave_queue(&mut self, arrival: u64, request: RequestId) {
         let mut sequence = self.queue.remove(arrival).expect("a queued request is in the queue");
         if sequence.id == request {
-            if sequence.siblings.is_empty() {
-                return;
-            }
-            let first = sequence.siblings.remove(0);
-            let heir = sequence.of_sibling(first);
-            let siblings = std::mem::replace(&mut sequence, heir).siblings;
-            sequence.siblings = siblings;
-            sequence.look_up(&self.memory);
-            self.place_in_queue(&sequence);
+            let Some(heir) = sequence.heir() else { return };
+            sequence = heir;
         } else {
             sequence.siblings.retain(|sibling| sibling.id != request);
         }
-        self.queue.push(sequence);
+        self.wait(sequence);
+    }
+
+    /// A request leaves while a part of its prompt is computed ahead, be it the one that runs or one that waits with it.
+    pub(super) fn leave_ahead(&mut self, slot: SlotId, request: RequestId) {
+        let sequence = &mut self.running.get_mut(slot).expect("who runs ahead has a slot").sequence;
+        self.queue.remove_away(sequence.siblings.len());
+        if sequence.id != request {
+            sequence.siblings.retain(|sibling| sibling.id != request);
+            self.queue.add_away(sequence.siblings.len());
+            return;
+        }
+        let Running { mut sequence, holding, .. } = self.vacate(slot);
+        self.memory.release(holding);
+        if let Some(heir) = sequence.heir() {
+            self.wait(heir);
+        }
+    }
+
+    /// What could be computed ahead of an image is computed: the request gives its slot and pages back, and waits with
+    /// its siblings. The pages stay in the prefix cache.
+    pub(super) fn end_ahead(&mut self, slot: SlotId) {
+        let Running { sequence, holding, .. } = self.vacate(slot);
+        self.memory.release(holding);
+        self.queue.remove_away(sequence.siblings.len());
+        self.wait(sequence);
     }
 }
 
 impl Sequence {
+    /// The first of its siblings in its place, with the others, for when it leaves.
+    pub fn heir(&mut self) -> Option<Self> {
+        let mut siblings = std::mem::take(&mut self.siblings).into_iter();
+        let mut heir = self.of_sibling(siblings.next()?);
+        heir.siblings = siblings.collect();
+        Some(heir)
+    }
+
     /// Its group shares the prompt's pages. Where log-probabilities of the prompt are wanted each computes it.
     pub fn shares_prompt(&self) -> bool {
         !self.prompt_logprobs
@@ -103,17 +128,5 @@ impl Sequence {
     /// Pages of the prompt that members of a group share: all but the one with the last token, which each computes.
     pub fn forked_pages(&self, page_size: u32) -> usize {
         (self.prompt_len - 1) / page_size as usize
-    }
-
-    /// Brings the match with the cached pages up to date, where its pages are shared at all.
-    pub fn look_up(&mut self, memory: &Memory) {
-        if !self.publishes {
-            return;
-        }
-        let most = self.most_cached();
-        match &mut self.found {
-            Some(found) => memory.refresh(found, self.salt, &self.tokens, most),
-            None => self.found = Some(memory.find(self.salt, &self.tokens, most)),
-        }
     }
 }

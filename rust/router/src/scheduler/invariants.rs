@@ -27,7 +27,8 @@ impl Scheduler {
         let unanswered = |arrival| rows.get(&arrival).copied().unwrap_or(0);
 
         let queued: usize = self.queue.iter().map(Sequence::members).sum();
-        assert_eq!(self.places.len(), queued + self.running.len(), "every request has one place");
+        let running = self.running.iter().map(|(_, running)| running.sequence.members());
+        assert_eq!(self.places.len(), queued + running.sum::<usize>(), "every request has one place");
         for sequence in self.queue.iter() {
             assert_eq!(sequence.unanswered, unanswered(sequence.arrival), "rows of {}", sequence.id);
             for id in sequence.siblings.iter().map(|sibling| sibling.id).chain([sequence.id]) {
@@ -39,9 +40,13 @@ impl Scheduler {
         for (slot, running) in self.running.iter() {
             let sequence = &running.sequence;
             assert_eq!(sequence.unanswered, unanswered(sequence.arrival), "rows of {}", sequence.id);
-            let place = self.places.get(&sequence.id);
-            assert!(matches!(place, Some(Place::Running(s)) if *s == slot), "place of a running request");
-            assert!(sequence.was_admitted() && sequence.siblings.is_empty(), "siblings run for themselves");
+            for id in sequence.siblings.iter().map(|sibling| sibling.id).chain([sequence.id]) {
+                let place = self.places.get(&id);
+                assert!(matches!(place, Some(Place::Running(s)) if *s == slot), "place of a running request");
+            }
+            assert!(sequence.was_admitted(), "who runs was admitted");
+            assert!(running.ahead || sequence.siblings.is_empty(), "siblings run for themselves");
+            self.check_images(running);
             assert!(running.told_pages <= running.holding.pages.len(), "told pages are held");
             assert!(running.planned <= running.holding.pages.len() * self.config.page_size as usize, "room for rows");
             assert!(running.planned_outputs <= sequence.max_tokens, "no row past max_tokens");
@@ -52,6 +57,21 @@ impl Scheduler {
         for copy in &self.copies {
             let running = self.running.get(copy.slot).expect("copies are for running requests");
             assert!(!running.attached && running.holding.pages.contains(&copy.to), "a copy comes before all rows");
+        }
+    }
+
+    /// No row is of an image that is not ready, unless it was cached; and who runs ahead holds what it computes.
+    fn check_images(&self, running: &Running) {
+        let Running { sequence, planned, prefill_len, holding, .. } = running;
+        let rows = holding.shared_pages() * self.config.page_size as usize..*planned;
+        for image in sequence.images.iter().filter(|image| !image.ready) {
+            let (start, end) = (image.start as usize, image.end() as usize);
+            assert!(start >= rows.end || end <= rows.start || rows.is_empty(), "a row of an image that is not ready");
+        }
+        if running.ahead {
+            assert!(*prefill_len < sequence.prompt_len && running.part == Part::Alone, "a part of the prompt");
+            assert_eq!(holding.pages.len(), self.config.pages_for(*prefill_len), "no page that is not needed");
+            assert_eq!(prefill_len % self.config.page_size as usize, 0, "what is computed ahead is kept");
         }
     }
 

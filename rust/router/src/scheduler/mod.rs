@@ -17,6 +17,7 @@ use crate::config::SchedulerConfig;
 use crate::cost::{StepCost, StepLoad};
 use crate::error::{Error, Result};
 use crate::ids::{PageId, RequestId, SlotId};
+use crate::images;
 use crate::memory::Memory;
 use crate::pace::Pace;
 use crate::prefixes::PrefixOrder;
@@ -54,8 +55,10 @@ pub struct Scheduler {
     pace: Pace,
     cost: StepCost,
     balance: Balance,
-    /// When the latest request was added.
+    /// When the latest request was added, or an image was ready.
     latest_arrival: Option<u64>,
+    /// The latest time that the scheduler was told.
+    now: u64,
     /// Steps since the last that prefilled.
     decode_steps: u32,
     /// Kept for its memory, as is `spare_rows`.
@@ -70,6 +73,7 @@ pub struct Scheduler {
 enum Place {
     /// In the queue, by arrival: its own, or that of the member of its group that waits for all.
     Queued(u64),
+    /// In a slot: its own, or that of the member of its group that computes a part of the prompt ahead for all.
     Running(SlotId),
 }
 
@@ -135,6 +139,7 @@ impl Scheduler {
             cost: StepCost::default(),
             balance: Balance::default(),
             latest_arrival: None,
+            now: 0,
             decode_steps: 0,
             demands: Vec::new(),
             spare_rows: Vec::new(),
@@ -161,6 +166,7 @@ impl Scheduler {
             self.totals.refused_queue_full += 1;
             return Err(full);
         }
+        self.now = now;
         let mut sequence = Sequence::new(request, self.next_arrival, now);
         self.next_arrival += members as u64;
         self.latest_arrival = Some(now);
@@ -170,11 +176,41 @@ impl Scheduler {
             sequence.publishes = true;
             sequence.salt = sequence.arrival.into();
         }
-        sequence.look_up(&self.memory);
-        self.place_in_queue(&sequence);
-        self.queue.push(sequence);
+        self.wait(sequence);
         self.check();
         Ok(())
+    }
+
+    /// The features of an image are there: what of the prompt waited for them can be computed from now on. It holds for
+    /// the request and the siblings that wait with it; with `prompt_logprobs` each is to be told.
+    ///
+    /// False if the request has ended. An error if it never had such an image.
+    pub fn image_ready(&mut self, request: RequestId, image: u32, now: u64) -> Result<bool> {
+        let Some(place) = self.places.get(&request) else { return Ok(false) };
+        match *place {
+            Place::Queued(arrival) => {
+                let sequence = self.queue.get_mut(arrival).expect("a queued request is in the queue");
+                sequence.set_ready(image)?;
+                sequence.look_up(&self.memory);
+                self.queue.note_ready(arrival, now);
+            }
+            Place::Running(slot) => {
+                self.running.get_mut(slot).expect("a running request has its slot").sequence.set_ready(image)?;
+            }
+        }
+        self.now = now;
+        self.latest_arrival = Some(now);
+        self.check();
+        Ok(true)
+    }
+
+    /// A request, and the siblings that wait with it, go to the queue.
+    fn wait(&mut self, mut sequence: Sequence) {
+        sequence.look_up(&self.memory);
+        for id in sequence.siblings.iter().map(|sibling| sibling.id).chain([sequence.id]) {
+            self.places.insert(id, Place::Queued(sequence.arrival));
+        }
+        self.queue.push(sequence, self.now);
     }
 
     fn check_request(&self, request: &Request) -> Result<()> {
@@ -206,6 +242,7 @@ impl Scheduler {
         if members > u64::from(self.config.slots) {
             return Err(Error::TooManySiblings { requests: members as usize, slots: self.config.slots });
         }
+        images::check(&request.images, prompt)?;
         let mut ids = BTreeSet::new();
         for id in std::iter::once(request.id).chain(request.siblings.iter().copied()) {
             if self.places.contains_key(&id) || !ids.insert(id) {
@@ -234,9 +271,15 @@ impl Scheduler {
         self.places.contains_key(&request)
     }
 
-    /// Whether there is anything left to plan, now or after the results that are to come.
+    /// Whether there is anything left to plan, now or after the results that are to come. Requests that only wait for
+    /// images are none.
     pub fn has_work(&self) -> bool {
-        !self.queue.is_empty() || !self.running.is_empty() || !self.detached.is_empty()
+        self.queue.has_candidates() || !self.running.is_empty() || !self.detached.is_empty()
+    }
+
+    /// Whether the next plan gives up a request that waits for an image, since its deadline has passed meanwhile.
+    pub fn has_late(&self, now: u64) -> bool {
+        self.queue.has_late(now)
     }
 
     /// Plans without a result.
@@ -259,6 +302,7 @@ impl Scheduler {
             forking: self.running.unattached(),
             queued: self.queue.requests(),
             paused: self.queue.paused(),
+            awaiting_images: self.queue.awaiting_images(),
             queued_tokens: self.queue.prompt_tokens(),
             total_pages: memory.total_pages(),
             free_pages: memory.free_pages(),
@@ -274,6 +318,9 @@ impl Scheduler {
         let Some(place) = self.places.remove(&request) else { return false };
         match place {
             Place::Queued(arrival) => self.leave_queue(arrival, request),
+            Place::Running(slot) if self.running.get(slot).is_some_and(|running| running.ahead) => {
+                self.leave_ahead(slot, request);
+            }
             Place::Running(slot) => {
                 let running = self.vacate(slot);
                 if let Part::Awaits(leader) = running.part {
@@ -294,14 +341,6 @@ impl Scheduler {
         }
         self.copies.retain(|copy| copy.slot != slot);
         running
-    }
-
-    /// A request and its siblings are about to wait.
-    fn place_in_queue(&mut self, sequence: &Sequence) {
-        self.places.insert(sequence.id, Place::Queued(sequence.arrival));
-        for sibling in &sequence.siblings {
-            self.places.insert(sibling.id, Place::Queued(sequence.arrival));
-        }
     }
 
     fn check(&self) {

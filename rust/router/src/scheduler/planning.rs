@@ -31,7 +31,7 @@ impl Draft {
         let start = running.planned;
         let end = start + tokens;
         let from_last = start >= running.prefill_len;
-        let emits = end >= running.prefill_len && running.sequence.max_tokens > 0;
+        let emits = end >= running.prefill_len && running.sequence.max_tokens > 0 && !running.ahead;
         let (request, arrival) = (running.sequence.id, running.sequence.arrival);
         self.plan.rows.push(Row {
             slot,
@@ -66,6 +66,7 @@ impl Scheduler {
         if self.unanswered.len() >= Self::MAX_UNANSWERED {
             return None;
         }
+        self.now = now;
         self.refuse_late(now);
         let step_tokens = self.config.step_tokens as usize;
         let mut draft = Draft {
@@ -172,12 +173,14 @@ impl Scheduler {
         if !running.attached {
             self.running.attach(slot);
             self.note_prefix(slot);
-            let sequence = &self.running.get(slot).expect("it was just attached").sequence;
+            let running = self.running.get(slot).expect("it was just attached");
+            let sequence = &running.sequence;
             draft.plan.attach.push(Attach {
                 slot,
                 request: sequence.id,
                 prompt_len: sequence.prompt_len as u32,
                 history: sequence.wants_history.then(|| sequence.tokens.clone()),
+                images: sequence.images_in(running.planned, running.prefill_len),
             });
         }
         let running = self.running.get_mut(slot).expect("it is still there");

@@ -43,6 +43,7 @@ impl Scheduler {
         };
         let outcomes = read(step, result)?;
         let mut step = self.unanswered.pop_front().expect("just looked at");
+        self.now = now;
         self.pace.note(step.planned_ns, now, step.tokens, step.prefilled);
         self.cost.note(step.planned_ns, now, &step.load);
         self.queue.set_pace(self.pace.ns_per_token());
@@ -121,11 +122,13 @@ impl Scheduler {
             && !failed
         {
             self.memory.publish(&mut running.holding, &running.sequence.tokens, row.end);
-            let ends_prefill = row.end == running.prefill_len;
+            let (ends_prefill, running_ahead) = (row.end == running.prefill_len, running.ahead);
             if row.end >= running.sequence.prompt_len && matches!(running.part, Part::Leads(_)) {
                 self.fork(row.slot);
             }
-            if ends_prefill {
+            if ends_prefill && running_ahead {
+                self.end_ahead(row.slot);
+            } else if ends_prefill {
                 self.running.end_prefill(row.slot);
             }
         }

@@ -5,8 +5,8 @@ use super::{Place, Scheduler};
 use crate::admission::{Demand, Room};
 use crate::config::SchedulerConfig;
 use crate::error::Error;
-use crate::ids::SlotId;
-use crate::memory::Memory;
+use crate::ids::{RequestId, SlotId};
+use crate::memory::{Holding, Memory};
 use crate::request::Admission;
 use crate::running::{Part, Running, RunningSet};
 use crate::sequence::Sequence;
@@ -21,6 +21,8 @@ enum Verdict {
     Pass,
     /// It has the first claim on what is free, and a result that is on its way tells how much it needs.
     Stop,
+    /// There is nothing to compute until an image is ready.
+    Park,
 }
 
 /// One round, as far as it has come.
@@ -37,7 +39,7 @@ struct Round {
 impl Scheduler {
     /// Admits those that wait, in their order, as long as the step has room. Whoever doesn't fit is passed over.
     pub(super) fn admit(&mut self, draft: &mut Draft, now: u64) {
-        if self.is_full(draft) || !self.running.has_free_slot() || self.queue.is_empty() {
+        if self.is_full(draft) || !self.running.has_free_slot() || !self.queue.has_candidates() {
             return;
         }
         let mut round = Round::default();
@@ -54,6 +56,7 @@ impl Scheduler {
                 Verdict::Defer => self.queue.defer(arrival),
                 Verdict::Pass => round.passed = true,
                 Verdict::Stop => return,
+                Verdict::Park => self.queue.park(arrival, now),
             }
         }
     }
@@ -65,13 +68,17 @@ impl Scheduler {
             return Verdict::Stop;
         }
         candidate.look_up(&self.memory);
+        if candidate.reach <= candidate.cached_pages() * self.config.page_size as usize {
+            return Verdict::Park; // others have computed all that comes before the image
+        }
         if self.awaits_prefix(arrival, round) {
             return Verdict::Defer;
         }
         let candidate = self.queue.get(arrival).expect("it is still there");
-        let pages = self.pages_at_start(candidate) - candidate.found.map_or(0, |found| found.pages);
+        let pages = self.pages_at_start(candidate) - candidate.cached_pages();
         let fits = pages <= self.memory.available(candidate.found.as_ref());
-        if self.running.free_slots() < candidate.members() {
+        let members = if candidate.is_ahead() { 1 } else { candidate.members() };
+        if self.running.free_slots() < members {
             assert!(!self.running.is_empty(), "`add` refused what has more members than there are slots");
             return Verdict::Pass;
         }
@@ -97,9 +104,9 @@ impl Scheduler {
 
     /// Pages of a candidate and its siblings when they come to run, cached ones included.
     fn pages_at_start(&self, sequence: &Sequence) -> usize {
-        let siblings = sequence.siblings.len();
+        let siblings = if sequence.is_ahead() { 0 } else { sequence.siblings.len() };
         let of_each = if sequence.shares_prompt() { 1 } else { self.config.pages_for(sequence.prompt_len) };
-        self.config.pages_for(sequence.tokens.len()) + siblings * of_each
+        self.config.pages_for(sequence.reach) + siblings * of_each
     }
 
     /// Tells the policy of those that run.
@@ -126,15 +133,22 @@ impl Scheduler {
             Part::Awaits(_) => running.sequence.forked_pages(self.config.page_size) + running.holding.pages.len(),
             Part::Alone | Part::Leads(_) => running.holding.pages.len(),
         };
+        if running.ahead {
+            return demand_ahead(&running.sequence, exclusive, &self.config);
+        }
         demand(&running.sequence, running.planned_outputs, exclusive, covered, &self.config)
     }
 
     /// Of a candidate and its siblings.
     fn push_demands_of_waiting(&self, sequence: &Sequence, demands: &mut Vec<Demand>) {
-        let cached = sequence.found.map_or(0, |found| found.pages);
-        let covered = self.config.pages_for(sequence.tokens.len());
+        let cached = sequence.cached_pages();
+        let covered = self.config.pages_for(sequence.reach);
         let unlocked = self.memory.available(None) - self.memory.available(sequence.found.as_ref());
         let exclusive = covered - cached + unlocked;
+        if sequence.is_ahead() {
+            demands.push(demand_ahead(sequence, exclusive, &self.config));
+            return;
+        }
         demands.push(demand(sequence, sequence.outputs(), exclusive, covered, &self.config));
         if !sequence.siblings.is_empty() {
             let covered = self.config.pages_for(sequence.prompt_len);
@@ -146,20 +160,24 @@ impl Scheduler {
 
     /// Gives a request its slot and pages, and its siblings theirs.
     fn start(&mut self, mut sequence: Sequence, round: &mut Round, draft: &mut Draft, now: u64) {
-        let pages = self.config.pages_for(sequence.tokens.len());
+        let pages = self.config.pages_for(sequence.reach);
         let found = sequence.found.take();
         let cached = found.map_or(0, |found| found.pages) * self.config.page_size as usize;
         if !sequence.was_admitted() {
-            let queue_ns = now.saturating_sub(sequence.added_ns);
-            sequence.admission = Some(Admission { cached_tokens: cached as u32, queue_ns });
+            let queue_ns = now.saturating_sub(sequence.added_ns).saturating_sub(sequence.image_wait_ns);
+            sequence.admission = Some(Admission { cached_tokens: cached as u32, queue_ns, image_wait_ns: 0 });
             self.totals.prompt_tokens += sequence.prompt_len as u64;
             self.totals.prefix_queries += sequence.prompt_len as u64;
             self.totals.prefix_hits += cached as u64;
         }
+        let holding = self.memory.hold(sequence.salt, found.as_ref(), pages);
+        if sequence.is_ahead() {
+            self.start_ahead(sequence, holding, cached, round, draft);
+            return;
+        }
         let siblings = std::mem::take(&mut sequence.siblings);
         let siblings: Vec<Sequence> = siblings.into_iter().map(|sibling| sequence.of_sibling(sibling)).collect();
         let shares = sequence.shares_prompt();
-        let holding = self.memory.hold(sequence.salt, found.as_ref(), pages);
         let slot = self.run(Running::new(sequence, holding, cached, Part::Alone));
         self.note_prefilling(slot, round);
         self.plan_chunk(draft, slot);
@@ -179,6 +197,24 @@ impl Scheduler {
         if !members.is_empty() {
             self.running.get_mut(slot).expect("it was just admitted").part = Part::Leads(members);
         }
+    }
+
+    /// Gives a request what it needs to compute its prompt up to an image that is not ready. Its siblings wait with it.
+    fn start_ahead(
+        &mut self,
+        sequence: Sequence,
+        holding: Holding,
+        cached: usize,
+        round: &mut Round,
+        draft: &mut Draft,
+    ) {
+        let siblings: Vec<RequestId> = sequence.siblings.iter().map(|sibling| sibling.id).collect();
+        let slot = self.run(Running::new(sequence, holding, cached, Part::Alone));
+        self.queue.add_away(siblings.len());
+        self.places.extend(siblings.into_iter().map(|id| (id, Place::Running(slot))));
+        self.totals.ahead += 1;
+        self.note_prefilling(slot, round);
+        self.plan_chunk(draft, slot);
     }
 
     pub(super) fn run(&mut self, running: Running) -> SlotId {
@@ -258,7 +294,7 @@ impl Scheduler {
 fn left_to_compute(waiting: &mut Sequence, memory: &Memory, running: &RunningSet, config: &SchedulerConfig) -> usize {
     waiting.look_up(memory);
     let page_size = config.page_size as usize;
-    let cached = waiting.found.map_or(0, |found| found.pages) * page_size;
+    let cached = waiting.cached_pages() * page_size;
     let wanted = config.order.group_tokens as usize;
     if wanted == 0 || !config.prefix_cache || waiting.found.is_none() {
         return waiting.tokens.len() - cached;
@@ -289,6 +325,21 @@ fn unpublished(running: &Running, page_size: usize) -> usize {
         return 0;
     }
     (running.prefill_len / page_size).saturating_sub(running.holding.shared_pages()) * page_size
+}
+
+/// Of a request that computes a part of its prompt ahead of an image: it generates nothing, and holds no more.
+fn demand_ahead(sequence: &Sequence, exclusive: usize, config: &SchedulerConfig) -> Demand {
+    let generated = sequence.outputs();
+    Demand {
+        id: sequence.arrival,
+        held: exclusive as u64 * u64::from(config.page_size),
+        prompt: sequence.prompt_len as u32,
+        generated,
+        max_tokens: generated,
+        tenant: sequence.tenant,
+        class: sequence.class,
+        expected: Some(generated),
+    }
 }
 
 /// `exclusive`: pages that it alone keeps from being free; `covered`: pages of all its positions so far.

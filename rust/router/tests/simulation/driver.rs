@@ -29,17 +29,26 @@ pub struct Track {
     pub told_admission: bool,
     /// Rows that emitted, in vain or not.
     pub emitting_rows: usize,
+    /// All requests with the same prompt, itself included.
+    pub group: Vec<RequestId>,
+    /// Images whose features the backend has; shared by siblings.
+    pub ready: Vec<bool>,
+    /// Images that rows of its latest attachment may read.
+    pub attached_images: std::ops::Range<u32>,
 }
 
 impl Track {
-    fn new(request: Request) -> Self {
+    fn new(request: Request, group: Vec<RequestId>) -> Self {
         Self {
+            group,
+            ready: request.images.iter().map(|image| image.ready).collect(),
             request,
             outputs: Vec::new(),
             state: State::Live,
             attachments: 0,
             told_admission: false,
             emitting_rows: 0,
+            attached_images: 0..0,
         }
     }
 }
@@ -59,6 +68,8 @@ pub struct Driver {
     came_late: u64,
     /// Groups of rows with pages in common, over all plans.
     pub groups: u64,
+    /// Plans that were made while a request could only wait for an image.
+    pub parked: u64,
 }
 
 impl Driver {
@@ -73,6 +84,7 @@ impl Driver {
             next_id: 0,
             came_late: 0,
             groups: 0,
+            parked: 0,
         }
     }
 
@@ -122,8 +134,10 @@ impl Driver {
         assert!(!queue_full && total <= u64::from(config.context) && pages <= u64::from(config.pages));
         let id = request.id;
         self.next_id += members;
-        for id in std::iter::once(id).chain(request.siblings.iter().copied()) {
-            self.requests.insert(id, Track::new(Request { id, siblings: Vec::new(), ..request.clone() }));
+        let group: Vec<RequestId> = std::iter::once(id).chain(request.siblings.iter().copied()).collect();
+        for id in group.iter().copied() {
+            let alone = Request { id, siblings: Vec::new(), ..request.clone() };
+            self.requests.insert(id, Track::new(alone, group.clone()));
         }
         Some(id)
     }
@@ -156,6 +170,9 @@ impl Driver {
             let known = [track.request.prompt.as_slice(), &track.outputs].concat();
             assert_eq!(attach.history, track.request.wants_history.then_some(known));
             track.attachments += 1;
+            track.attached_images = attach.images.clone();
+            let ready = &track.ready[attach.images.start as usize..attach.images.end as usize];
+            assert!(ready.iter().all(|ready| *ready), "an image is said to be ready that is not");
             assert!(self.slots.insert(attach.slot, attach.request).is_none(), "slot {} is taken", attach.slot);
             assert!(plan.rows.iter().any(|row| row.slot == attach.slot), "what is attached has a row");
         }
@@ -169,6 +186,7 @@ impl Driver {
         assert!(tokens <= config.step_tokens, "the step's budget");
         assert!(plan.rows.iter().is_sorted_by_key(|row| !row.from_last), "decode rows come first");
         self.groups += plan.groups.len() as u64;
+        self.parked += u64::from(stats.awaiting_images > 0);
         for group in &plan.groups {
             assert!(group.rows >= config.shared_rows && group.pages * config.page_size >= config.shared_tokens);
         }
@@ -179,6 +197,16 @@ impl Driver {
             assert!(row.from_last || row.tokens <= config.prefill_chunk, "the chunk's bound");
             let track = self.requests.get_mut(&row.request).expect("a known request has a row");
             track.emitting_rows += usize::from(row.emits);
+            let end = u64::from(row.start + row.tokens);
+            for (index, image) in track.request.images.iter().enumerate() {
+                if image.end() > u64::from(row.start) && u64::from(image.start) < end {
+                    assert!(track.ready[index], "a row of {} reads image {index}, which is not ready", row.request);
+                    assert!(
+                        track.attached_images.contains(&(index as u32)),
+                        "the backend was not told of image {index}"
+                    );
+                }
+            }
         }
     }
 
@@ -218,6 +246,8 @@ impl Driver {
             track.told_admission = true;
             assert!((admission.cached_tokens as usize) < prompt_len, "one token is computed at least");
             assert!(!track.request.prompt_logprobs || admission.cached_tokens == 0, "all of the prompt is computed");
+            let waits = track.request.images.iter().any(|image| !image.ready);
+            assert!(waits || admission.image_wait_ns == 0, "nothing waits for images that are ready");
         }
         track.outputs.extend(&output.tokens);
         match output.finish {
@@ -230,6 +260,30 @@ impl Driver {
             }
             Some(finish) => track.state = State::Finished(finish),
         }
+    }
+
+    /// The features of an image are there: each choice of the prompt is told. False if all of them were before.
+    pub fn image_ready(&mut self, request: RequestId, image: usize) -> bool {
+        self.now += 500;
+        let arrivals = self.requests[&request].group.clone();
+        let mut told = false;
+        for id in arrivals {
+            let track = self.requests.get_mut(&id).expect("a known request");
+            told |= !std::mem::replace(&mut track.ready[image], true);
+            let live = track.state == State::Live;
+            assert_eq!(self.scheduler.image_ready(id, image as u32, self.now), Ok(live));
+        }
+        told
+    }
+
+    /// The images of live requests that are not ready.
+    pub fn missing_images(&self) -> Vec<(RequestId, usize)> {
+        let live = self.requests.iter().filter(|(_, track)| track.state == State::Live);
+        let missing = live.flat_map(|(id, track)| {
+            let images = track.ready.iter().enumerate().filter(|(_, ready)| !**ready);
+            images.map(|(index, _)| (*id, index))
+        });
+        missing.collect()
     }
 
     /// Aborts a request in whatever state it is.
@@ -258,17 +312,22 @@ impl Driver {
         let stats = self.scheduler.stats();
         let live = self.requests.values().filter(|track| track.state == State::Live).count();
         assert_eq!(live, stats.running + stats.queued, "every live request is somewhere");
+        assert!(stats.awaiting_images <= stats.queued, "who waits for an image is in the queue");
         assert_eq!(stats.total_pages, stats.free_pages + stats.cached_pages + stats.private_pages);
     }
 
     /// Runs until all is done, and checks that nothing is lost: no text, no page, no slot.
     pub fn finish(&mut self, depth: usize) {
         let mut rounds = 0;
-        while self.scheduler.has_work() || !self.plans.is_empty() {
+        while self.scheduler.has_work() || !self.plans.is_empty() || self.scheduler.stats().awaiting_images > 0 {
             while self.plans.len() < depth && self.schedule() {}
             let answered = self.answer(Fault::default());
             assert!(answered || !self.scheduler.has_work(), "there is work, but no plan");
             self.check();
+            if let Some((request, image)) = self.missing_images().first().filter(|_| !answered || rounds % 3 == 0) {
+                self.image_ready(*request, *image);
+                self.check();
+            }
             rounds += 1;
             assert!(rounds < 20_000, "it does not come to an end: {:?}", self.scheduler.stats());
         }

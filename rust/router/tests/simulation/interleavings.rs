@@ -1,6 +1,8 @@
 //! Any interleaving of calls.
 
-use lightllm_router::{EvictionPolicy, OrderConfig, PolicyConfig, Request, RequestId, ScheduleMode, SchedulerConfig};
+use lightllm_router::{
+    EvictionPolicy, ImageSpan, OrderConfig, PolicyConfig, Request, RequestId, ScheduleMode, SchedulerConfig,
+};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -14,24 +16,42 @@ enum Operation {
     Schedule,
     Answer(Fault),
     Abort(usize),
+    /// An image that is missing becomes ready.
+    Ready(usize),
     ClearCache,
+}
+
+/// Images in order: (positions before it, its positions, whether it is ready), as far as the prompt goes.
+fn images(prompt: usize) -> impl Strategy<Value = Vec<ImageSpan>> {
+    let places = prop::collection::vec((0u32..5, 1u32..6, prop::bool::weighted(0.3)), 0..4);
+    prop_oneof![1 => Just(Vec::new()), 1 => places].prop_map(move |places| {
+        let mut start = 0;
+        let spans = places.into_iter().map(|(before, tokens, ready)| {
+            let image = ImageSpan { start: start + before, tokens, ready };
+            start += before + tokens;
+            image
+        });
+        spans.take_while(|image| image.end() <= prompt as u64).collect()
+    })
 }
 
 fn request() -> impl Strategy<Value = Request> {
     let prompt = prop::collection::vec(0u32..2, 1..20);
+    let prompt = prompt.prop_flat_map(|prompt| (images(prompt.len()), Just(prompt)));
     let ends = prop::collection::vec(0..VOCABULARY as u32, 0..2);
     let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.2));
     // The ids of siblings are set when it is added.
     let siblings = prop_oneof![4 => Just(0usize), 1 => 1usize..4].prop_map(|count| vec![RequestId(0); count]);
     let rank = (-2i32..3, 0u64..3, prop::option::weighted(0.3, 0u64..500_000_000), 0u64..3);
     (prompt, 0u32..24, ends, 0u32..6, 0u128..2, flags, siblings, rank).prop_map(
-        |(prompt, max_tokens, end_ids, min_tokens, cache_salt, flags, siblings, rank)| Request {
+        |((images, prompt), max_tokens, end_ids, min_tokens, cache_salt, flags, siblings, rank)| Request {
             end_ids,
             min_tokens,
             cache_salt,
             wants_history: flags.0,
             prompt_logprobs: flags.1,
             siblings,
+            images,
             priority: rank.0,
             tenant: rank.1,
             deadline: rank.2,
@@ -57,6 +77,7 @@ fn operation(faults: bool) -> impl Strategy<Value = Operation> {
         6 => Just(Operation::Schedule),
         6 => fault.prop_map(Operation::Answer),
         weight => any::<usize>().prop_map(Operation::Abort),
+        3 => any::<usize>().prop_map(Operation::Ready),
         weight => Just(Operation::ClearCache),
     ]
 }
@@ -142,6 +163,12 @@ fn run(config: SchedulerConfig, operations: Vec<Operation>, depth: usize) -> Dri
                     driver.abort(*id);
                 }
             }
+            Operation::Ready(pick) => {
+                let missing = driver.missing_images();
+                if let Some((request, image)) = missing.get(pick % missing.len().max(1)) {
+                    driver.image_ready(*request, *image);
+                }
+            }
             Operation::ClearCache => {
                 driver.scheduler.clear_cache();
             }
@@ -200,7 +227,7 @@ proptest! {
 fn the_interleavings_get_everywhere() {
     let mut runner = TestRunner::deterministic();
     let strategy = (config(), prop::collection::vec(operation(true), 0..120));
-    let mut sums = [0; 12];
+    let mut sums = [0; 14];
     for _ in 0..900 {
         let (config, operations) = strategy.new_tree(&mut runner).expect("nothing is filtered").current();
         let driver = run(config, operations, 2);
@@ -218,6 +245,8 @@ fn the_interleavings_get_everywhere() {
             totals.forks,
             totals.copies,
             driver.groups,
+            totals.ahead,
+            driver.parked,
         ];
         sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
