@@ -26,9 +26,13 @@ def inline(data: bytes, number: int = 0) -> Source:
 
 
 async def loaded(loader: Loader, sources: Sequence[Source]) -> list[Picture]:
-    async with loader.load(sources) as pictures:
-        assert loader.held == sum(len(data) for data in {id(picture): picture.data for picture in pictures}.values())
-        return pictures
+    held = await loader.take(sources)
+    assert loader.held == sum(len(data) for data in {id(picture): picture.data for picture in held.pictures}.values())
+    pictures = held.pictures
+    held.close()
+    held.close()
+    assert loader.held == 0
+    return pictures
 
 
 async def web(host: BadHost, limits: Limits = PATIENT) -> Loader:
@@ -143,17 +147,14 @@ def test_what_a_process_holds_is_bounded() -> None:
     async def run() -> None:
         async with bad_host() as host:
             loader = await web(host, replace(PATIENT, request_bytes=len(PNG)))
-            blocks = [loader.load([inline(PNG)]) for _ in range(REQUESTS_AT_ONCE)]
-            for block in blocks:
-                await block.__aenter__()
+            many = [await loader.take([inline(PNG)]) for _ in range(REQUESTS_AT_ONCE)]
             assert loader.held == REQUESTS_AT_ONCE * len(PNG)
             with pytest.raises(Overloaded):
-                await loaded(loader, [inline(PNG)])
-            await blocks.pop().__aexit__(None, None, None)
-            async with loader.load([inline(PNG)]) as pictures:
-                assert len(pictures) == 1
-            for block in blocks:
-                await block.__aexit__(None, None, None)
+                await loader.take([inline(PNG)])
+            many.pop().close()
+            many.append(await loader.take([inline(PNG)]))
+            for held in many:
+                held.close()
             assert loader.held == 0
             loader.close()
 

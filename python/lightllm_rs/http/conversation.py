@@ -8,6 +8,7 @@ from typing import Any
 
 from lightllm_rs.http.errors import bad_request
 from lightllm_rs.http.schemas.chat import Message
+from lightllm_rs.http.schemas.content import TextPart
 from lightllm_rs.http.service import Service
 from lightllm_rs.tokenizer import ChatTemplateError
 
@@ -35,7 +36,7 @@ def check_kwargs(kwargs: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _plain(message: Message, keeps_developer: bool) -> dict[str, Any]:
-    turn: dict[str, Any] = {"role": message.role, "content": message.content if message.content is not None else ""}
+    turn: dict[str, Any] = {"role": message.role, "content": _said(message)}
     if message.role == "developer" and not keeps_developer:
         turn["role"] = "system"
     for name in ("name", "tool_call_id", "tool_calls"):
@@ -43,6 +44,23 @@ def _plain(message: Message, keeps_developer: bool) -> dict[str, Any]:
         if value is not None:
             turn[name] = value
     return turn
+
+
+def _said(message: Message) -> str | list[dict[str, str]]:
+    """As chat templates know it; the places of images are in their order."""
+    content = message.content or ""
+    if isinstance(content, str):
+        return content
+    return [
+        {"type": "text", "text": part.text} if isinstance(part, TextPart) else {"type": "image"} for part in content
+    ]
+
+
+def _letters(message: Message) -> int:
+    content = message.content or ""
+    if isinstance(content, str):
+        return len(content)
+    return sum(len(part.text) for part in content if isinstance(part, TextPart))
 
 
 async def prompt_of(
@@ -67,7 +85,7 @@ async def prompt_of(
         return template.render(turns, add_generation_prompt=add_generation_prompt, **variables)
 
     try:
-        letters = sum(len(message.content or "") for message in messages)
+        letters = sum(map(_letters, messages))
         if len(turns) <= INLINE_MESSAGES and letters <= INLINE_LETTERS:
             return render()
         return await asyncio.get_running_loop().run_in_executor(service.threads, render)

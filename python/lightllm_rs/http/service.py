@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lightllm_rs.http.defaults import Defaults
 from lightllm_rs.http.engine import Engine
 from lightllm_rs.http.outbox import Outbox
+from lightllm_rs.media import Loader
 from lightllm_rs.settings import ServeSettings
 from lightllm_rs.tokenizer import TextTokenizer
 
@@ -37,6 +38,7 @@ class Service:
         draining: nothing new is accepted.
         on_idle: called each time when `active` falls to 0.
         seeds: for requests without a seed of their own.
+        media: brings the images of requests in; None where the model takes none.
         hash_key: of names that leave this process as hashes; the same in all HTTP processes of the service.
     """
 
@@ -49,6 +51,7 @@ class Service:
     queries: Queries
     seeds: random.Random
     hash_key: bytes = b""
+    media: Loader | None = None
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "tokenize"))
     calls: set[Call] = field(default_factory=set)
     streams: set[EventStream] = field(default_factory=set)

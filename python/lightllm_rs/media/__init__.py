@@ -6,12 +6,13 @@ from lightllm_rs.media.errors import MediaError, Overloaded
 from lightllm_rs.media.fetcher import Fetcher
 from lightllm_rs.media.formats import Picture, decode, inspect
 from lightllm_rs.media.limits import Limits
-from lightllm_rs.media.loader import Loader
+from lightllm_rs.media.loader import Held, Loader
 from lightllm_rs.media.sources import Detail, Source, source_of_base64, source_of_url
 
 __all__ = [
     "Detail",
     "Fetcher",
+    "Held",
     "Limits",
     "Loader",
     "MediaError",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from lightllm_rs.media.errors import MediaError, Overloaded
@@ -20,18 +19,46 @@ REQUESTS_AT_ONCE = 8
 """The pictures that are held at the same time may be so many times the longest request's."""
 
 
+class Held:
+    """The pictures of one request, until `close`."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.pictures: list[Picture] = []
+        self._loader = loader
+        self._bytes = 0
+
+    def count(self, size: int) -> None:
+        """More bytes have come. Raises MediaError or Overloaded."""
+        loader, limit = self._loader, self._loader.limits.request_bytes
+        self._bytes += size
+        loader.held += size
+        if self._bytes > limit:
+            raise MediaError(f"the images of this request are larger than {limit} bytes together", "image_too_large")
+        if loader.held > REQUESTS_AT_ONCE * limit:
+            raise Overloaded("too many images are coming in at once")
+
+    def close(self) -> None:
+        """The bytes are not needed any more. May be called again."""
+        self._loader.held -= self._bytes
+        self._bytes = 0
+        self.pictures = []
+
+
 class Loader:
     """Brings pictures in, under the limits. Lives on one event loop; what takes long is done in threads.
 
     Args:
         fetcher: for those on the web.
+
+    Attributes:
+        held: bytes of all pictures that are here.
     """
 
     def __init__(self, limits: Limits, fetcher: Fetcher | None = None) -> None:
         self.limits = limits
         self._fetcher = Fetcher(limits) if fetcher is None else fetcher
         self._threads = ThreadPoolExecutor(2, "pictures")
-        self._held = 0
+        self.held = 0
 
     def check(self, source: Source) -> None:
         """Refuses what can be refused before anything is read. Raises MediaError."""
@@ -40,31 +67,18 @@ class Loader:
         elif source.kind == "local" and self.limits.folder is None:
             raise MediaError("this server reads no files: send the image itself", "invalid_image_url")
 
-    @asynccontextmanager
-    async def load(self, sources: Sequence[Source]) -> AsyncIterator[list[Picture]]:
-        """The pictures, in the same order; equal sources are read once.
+    async def take(self, sources: Sequence[Source]) -> Held:
+        """The pictures, in the same order; equal sources are read once. Their bytes count until `Held.close`.
 
-        Their bytes count as held until the block ends. Raises MediaError, with `param` of the source at fault, or
-        Overloaded.
+        Raises MediaError, with `param` of the source at fault, or Overloaded.
         """
-        taken = 0
-
-        def count(size: int) -> None:
-            nonlocal taken
-            taken += size
-            self._held += size
-            if taken > self.limits.request_bytes:
-                raise MediaError(
-                    f"the images of this request are larger than {self.limits.request_bytes} bytes together",
-                    "image_too_large",
-                )
-            if self._held > REQUESTS_AT_ONCE * self.limits.request_bytes:
-                raise Overloaded("too many images are coming in at once")
-
+        held = Held(self)
         try:
-            yield await self._all(sources, count)
-        finally:
-            self._held -= taken
+            held.pictures = await self._all(sources, held.count)
+        except BaseException:
+            held.close()
+            raise
+        return held
 
     async def _all(self, sources: Sequence[Source], count: Count) -> list[Picture]:
         tasks: dict[Source, asyncio.Task[Picture]] = {}
@@ -98,11 +112,6 @@ class Loader:
             return await loop.run_in_executor(self._threads, inspect, data, source.detail, limits.pixels)
         except MediaError as error:
             raise MediaError(error.message, error.code, source.param) from None
-
-    @property
-    def held(self) -> int:
-        """Bytes of pictures that are held now."""
-        return self._held
 
     def close(self) -> None:
         """Ends the threads."""

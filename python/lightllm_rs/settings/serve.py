@@ -237,6 +237,32 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     visual_threads: Annotated[
         int, _meta("threads of a visual server that decode and resize (0: auto)", low=0, high=256)
     ] = 0
+    max_images: Annotated[int, _meta("most images of one prompt", low=0, high=10_000)] = 16
+    max_image_bytes: Annotated[
+        int, _meta("longest image, as it is stored; one in base64 must also fit into the body", low=1, high=1 << 30)
+    ] = 20 << 20
+    max_request_image_bytes: Annotated[
+        int, _meta("longest of all images of one request together", low=1, high=1 << 32)
+    ] = 64 << 20
+    max_image_pixels: Annotated[int, _meta("most pixels of one image", low=1, high=89_000_000)] = 50_000_000
+    image_fetch_timeout: Annotated[
+        float, _meta("seconds in which an image on the web must be there, redirects included", low=0.1, high=3600)
+    ] = 10.0
+    image_redirects: Annotated[int, _meta("most redirects on the way to an image", low=0, high=20)] = 3
+    image_fetches: Annotated[
+        int, _meta("images that one HTTP process fetches at the same time; eight times as many wait", low=1, high=1024)
+    ] = 16
+    allowed_media_domains: Annotated[
+        tuple[str, ...],
+        _meta(
+            "hosts that images may come from, separated by commas (example.org is that host alone, *.example.org all "
+            "below it); without them every public host"
+        ),
+    ] = ()
+    allowed_local_media_path: Annotated[
+        str | None,
+        _meta("folder whose files every caller may name as file:///path/image.png; without it no file may be named"),
+    ] = None
 
     host: Annotated[str, _meta("address to listen on", group="HTTP")] = "127.0.0.1"
     port: Annotated[int, _meta("port to listen on (0: any free one)", low=0, high=65_535)] = 8000
@@ -263,33 +289,6 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     keepalive_seconds: Annotated[
         float, _meta("seconds of silence in a stream before a comment is sent", low=0.1, high=86_400)
     ] = 15.0
-
-    max_images: Annotated[int, _meta("most images of one prompt", group="Images", low=0, high=10_000)] = 16
-    max_image_bytes: Annotated[
-        int, _meta("longest image, as it is stored; one in base64 must also fit into the body", low=1, high=1 << 30)
-    ] = 20 << 20
-    max_request_image_bytes: Annotated[
-        int, _meta("longest of all images of one request together", low=1, high=1 << 32)
-    ] = 64 << 20
-    max_image_pixels: Annotated[int, _meta("most pixels of one image", low=1, high=89_000_000)] = 50_000_000
-    image_fetch_timeout: Annotated[
-        float, _meta("seconds in which an image on the web must be there, redirects included", low=0.1, high=3600)
-    ] = 10.0
-    image_redirects: Annotated[int, _meta("most redirects on the way to an image", low=0, high=20)] = 3
-    image_fetches: Annotated[
-        int, _meta("images that one HTTP process fetches at the same time; eight times as many wait", low=1, high=1024)
-    ] = 16
-    allowed_media_domains: Annotated[
-        tuple[str, ...],
-        _meta(
-            "hosts that images may come from, separated by commas (example.org is that host alone, *.example.org all "
-            "below it); without them every public host"
-        ),
-    ] = ()
-    allowed_local_media_path: Annotated[
-        str | None,
-        _meta("folder whose files every caller may name as file:///path/image.png; without it no file may be named"),
-    ] = None
 
     start_timeout: Annotated[
         float, _meta("seconds until every process must be ready", group="Service", low=1, high=86_400)

@@ -18,6 +18,7 @@ from lightllm_rs.http.choice import Choice
 from lightllm_rs.http.conversation import prompt_of
 from lightllm_rs.http.errors import bad_request
 from lightllm_rs.http.extent import check_choices, check_whole_logprobs
+from lightllm_rs.http.images import sources_of_messages
 from lightllm_rs.http.logprobs import chat_logprobs
 from lightllm_rs.http.prompts import check_prompt, encode, output_tokens
 from lightllm_rs.http.sampling import wishes_of
@@ -37,6 +38,7 @@ async def chat_completions(request: Request) -> Response:
         check_model(service, body.model)
         for number, message in enumerate(body.messages):
             check_extras(message, service, f"messages.{number}.")
+        sources_of_messages(service, body.messages)
         prompt = await _prompt(service, body)
         wishes = wishes_of(body, service, key_of(request), _logprobs(body))
         check_choices(service, 1, wishes.n)

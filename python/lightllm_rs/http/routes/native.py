@@ -16,12 +16,14 @@ from lightllm_rs.http.call import Call, PromptText
 from lightllm_rs.http.choice import Choice
 from lightllm_rs.http.errors import bad_request
 from lightllm_rs.http.extent import check_choices, check_whole_logprobs
+from lightllm_rs.http.images import sources_of_native
 from lightllm_rs.http.logprobs import finite
 from lightllm_rs.http.prompts import check_prompt, encode, output_tokens
 from lightllm_rs.http.sampling import wishes_of_native
-from lightllm_rs.http.schemas.native import GenerateRequest, TokensRequest
+from lightllm_rs.http.schemas.native import GenerateRequest, MultimodalParams, TokensRequest
 from lightllm_rs.http.service import Service
 from lightllm_rs.http.streaming import EventStream, finish
+from lightllm_rs.media import Source
 
 router = APIRouter()
 
@@ -70,13 +72,23 @@ async def tokens(request: Request) -> Response:
     """Counts the tokens of a text."""
     service = service_of(request)
     body = await parse_body(request, service, TokensRequest)
+    _images(service, body.multimodal_params)
     return json_response({"ntokens": len(await encode(service, body.text, "text"))})
 
 
 async def _parse(request: Request, service: Service) -> GenerateRequest:
     body = await parse_body(request, service, GenerateRequest)
     check_extras(body.parameters, service, "parameters.")
+    _images(service, body.multimodal_params)
     return body
+
+
+def _images(service: Service, params: MultimodalParams | None) -> list[Source]:
+    if params is not None:
+        check_extras(params, service, "multimodal_params.")
+        for number, image in enumerate(params.images or []):
+            check_extras(image, service, f"multimodal_params.images.{number}.")
+    return sources_of_native(service, params)
 
 
 async def _call(request: Request, body: GenerateRequest, began: float, *, stream: bool, logprobs: int) -> Call:

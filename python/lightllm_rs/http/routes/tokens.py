@@ -12,6 +12,7 @@ from lightllm_rs.http.answers import check_model, json_response, service_of
 from lightllm_rs.http.body import parse_body
 from lightllm_rs.http.conversation import prompt_of
 from lightllm_rs.http.errors import bad_request
+from lightllm_rs.http.images import sources_of_messages
 from lightllm_rs.http.prompts import encode
 from lightllm_rs.http.schemas.tokens import DetokenizeRequest, TokenizeRequest
 
@@ -26,6 +27,7 @@ async def tokenize(request: Request) -> Response:
     check_model(service, body.model)
     limits = service.engine.ready()
     if body.messages is not None:
+        sources_of_messages(service, body.messages)
         text = await prompt_of(
             service, body.messages, body.add_generation_prompt is not False, body.chat_template_kwargs
         )

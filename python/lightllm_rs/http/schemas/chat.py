@@ -4,43 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import Field
 
+from lightllm_rs.http.schemas.content import Content
 from lightllm_rs.http.schemas.fields import Body
 from lightllm_rs.http.schemas.sampling import EXTENSIONS, NO_EFFECT, SamplingBody
 
 MAX_TOP_LOGPROBS = 20
 MAX_MESSAGES = 20_000
-
-
-def _content(value: Any) -> str | None:
-    """Text, or a list of text parts, which become one text."""
-    if value is None or isinstance(value, str):
-        return value
-    if not isinstance(value, list):
-        raise ValueError("must be a string or a list of parts")
-    texts: list[str] = []
-    for number, part in enumerate(value):
-        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-            raise ValueError(f"part {number} must be an object with a type")
-        if part["type"] not in ("text", "input_text"):
-            raise ValueError(f"part {number} is of type {part['type'][:40]!r}, and this model takes only 'text'")
-        if not isinstance(part.get("text"), str):
-            raise ValueError(f"part {number} must have a text")
-        texts.append(part["text"])
-    return "\n".join(texts)
-
-
-_PART = {
-    "type": "object",
-    "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
-    "required": ["type", "text"],
-}
-Content = Annotated[
-    Any,
-    AfterValidator(_content),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": _PART}, {"type": "null"}]}),
-]
 
 
 class Message(Body):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, field_validator
 
 from lightllm_rs.http.schemas.drawing import DrawingBody
 from lightllm_rs.http.schemas.fields import MAX_ID, Body, Stop, ids_in_range, is_ids
+
+MAX_IMAGES = 10_000
+"""More are not even looked at; the server's own limit is far below."""
 
 
 def _inputs(value: Any) -> str | list[int]:
@@ -62,15 +65,27 @@ class NativeParameters(DrawingBody):
     return_details: bool | None = Field(None, description="/generate: the tokens with their log-probabilities too.")
 
 
+class NativeImage(Body):
+    """One image of a native request."""
+
+    type: Literal["url", "base64"]
+    data: str = Field(description="http(s)://, data: or file:// for url; without any such head for base64.")
+
+
+class MultimodalParams(Body):
+    """What a prompt holds beside text, in the order of its places in `inputs`."""
+
+    UNSUPPORTED: ClassVar[dict[str, tuple[object, ...]]] = {"audios": (None, []), "videos": (None, [])}
+
+    images: Annotated[list[NativeImage], Field(max_length=MAX_IMAGES, fail_fast=True)] | None = None
+
+
 class GenerateRequest(Body):
     """A prompt to be continued."""
 
-    UNSUPPORTED: ClassVar[dict[str, tuple[object, ...]]] = {
-        "multimodal_params": (None, {}, {"images": []}, {"images": [], "audios": []}),
-    }
-
     inputs: Inputs
     parameters: NativeParameters = Field(default_factory=lambda: NativeParameters.model_validate({}))
+    multimodal_params: MultimodalParams | None = None
 
     @field_validator("parameters", mode="before")
     @classmethod
@@ -84,3 +99,4 @@ class TokensRequest(Body):
     IGNORED: ClassVar[frozenset[str]] = frozenset({"parameters"})
 
     text: Annotated[str, Field(min_length=1)]
+    multimodal_params: MultimodalParams | None = None
