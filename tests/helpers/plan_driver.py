@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -10,6 +11,7 @@ import numpy as np
 from lightllm_rs.backend.base import LaunchedStep, ModelBackend
 from lightllm_rs.backend.plan import read_plan
 from lightllm_rs.messages.frames import encode, pack_u32
+from lightllm_rs.messages.images import ImageSpan
 from lightllm_rs.messages.sampling import Sampling
 from lightllm_rs.messages.steps import EMITS, FROM_LAST, Attach, RowExtra, StepPlan, plan_decoder
 
@@ -80,6 +82,8 @@ class Driver:
         *,
         prompt_len: int | None = None,
         prefix_pages: list[int] | None = None,
+        position_offset: int = 0,
+        images: Sequence[ImageSpan] = (),
     ) -> None:
         """A request whose known ids are `ids` (output from `prompt_len` on); `prefix_pages` hold a computed prefix."""
         prompt = len(ids) if prompt_len is None else prompt_len
@@ -87,7 +91,7 @@ class Driver:
         held = Held(list(ids), prompt, list(prefix_pages or []))
         held.done = len(held.pages) * self.page_size
         self.slots[slot] = held
-        self._attach.append(Attach(slot, prompt, sampling, history))
+        self._attach.append(Attach(slot, prompt, sampling, history, position_offset, list(images)))
 
     def detach(self, slot: int, *, free: bool = False) -> None:
         held = self.slots.pop(slot)

@@ -12,6 +12,7 @@ from lightllm_rs.backend.sampling.table import SamplingTable
 from lightllm_rs.backend.slots import SlotTable
 from lightllm_rs.backend.transfer import Packed, to_device
 from lightllm_rs.layers.kv_cache import KvCache
+from lightllm_rs.messages.images import FIRST_SYNTHETIC
 
 
 class DeviceState:
@@ -24,15 +25,18 @@ class DeviceState:
         last_tokens: int64 [slots + 1]; the last sampled token.
         page_table: int32 [slots + 1, pages of a slot].
         sampling: sampling settings.
+        position_offsets: int64 [slots + 1]; what rotary positions after the prompt have more than positions. None
+            unless the model has rotary positions of three axes, as nothing else needs it.
         histories: known ids of the slots that want log-probabilities of their prompt, on the host.
     """
 
-    def __init__(self, capacity: Capacity, device: torch.device) -> None:
+    def __init__(self, capacity: Capacity, device: torch.device, three_axes: bool = False) -> None:
         self.capacity, self.device = capacity, device
         self.last_tokens = torch.zeros(capacity.slots + 1, dtype=torch.int64, device=device)
         self.page_table = torch.zeros((capacity.slots + 1, capacity.pages_a_slot), dtype=torch.int32, device=device)
         self.page_table[capacity.slots] = capacity.pages
         self.sampling = SamplingTable(capacity.slots, capacity.vocab, device)
+        self.position_offsets = torch.zeros_like(self.last_tokens) if three_axes else None
         self.histories: dict[int, Array] = {}
 
     @property
@@ -46,9 +50,15 @@ class DeviceState:
             self.histories.pop(slot, None)
         if plan.attach:
             self.sampling.attach(plan.attach)
+            if self.position_offsets is not None:
+                pairs = np.array([(request.slot, request.position_offset) for request in plan.attach], dtype=np.int64)
+                attached, offsets = to_device(pairs.T, self.device)
+                self.position_offsets.index_copy_(0, attached, offsets)
             for request in plan.attach:
                 if request.sampling.prompt_logprobs >= 0:
-                    self.histories[request.slot] = known_tokens(request)
+                    known = known_tokens(request)
+                    # What stands for a picture has no place among the vocabulary's log-probabilities.
+                    self.histories[request.slot] = np.where(known < FIRST_SYNTHETIC, known, 0)
         if plan.copies.size:
             source, target = to_device(plan.copies.T, self.device)
             kv.copy_pages(source, target)
@@ -59,6 +69,12 @@ class DeviceState:
             packed.add("pages", plan.new_pages)
             packed.send(self.device)
             self.page_table.view(-1).index_copy_(0, packed["cells"], packed["pages"].to(torch.int32))
+
+    def rotary_of(self, slots: Tensor, positions: Tensor) -> Tensor:
+        """int64 [n]; the rotary positions of tokens after the prompts of slots int64 [n], at positions int64 [n]."""
+        if self.position_offsets is None:
+            return positions
+        return positions + self.position_offsets.index_select(0, slots)
 
     def tokens_of(self, slots: Tensor) -> Tensor:
         """int64 [n]; the last tokens of slots int64 [n]."""

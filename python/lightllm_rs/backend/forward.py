@@ -28,9 +28,11 @@ def pack_batch(rows: StepRows, outputs: Array, packed: Packed) -> None:
     packed.add("prefill.lengths", rows.ends[decodes:])
     packed.add("prefill.starts", np.concatenate([np.zeros(1, dtype=np.int64), prefill_ends]))
     packed.add("token_ids", rows.token_ids)
-    packed.add("positions", rows.positions)
+    packed.add("positions", rows.rope.reshape(-1))
     packed.add("cache_indices", rows.cache_indices)
     packed.add("outputs", outputs)
+    if rows.images is not None:
+        packed.add("images", rows.images.tokens)
     if decodes >= PREFIX_ROWS:  # as in graphs, so that steps of both kinds run the same compiled kernels
         packed.add("prefixes", prefix_work(rows.groups, decodes, rows.page_size).words(ITEMS))
 
@@ -45,7 +47,8 @@ def batch_of(rows: StepRows, packed: Packed, state: DeviceState) -> Batch:
     token_ids = packed["token_ids"]
     if decodes:
         token_ids = torch.cat([state.tokens_of(packed["decode.slots"]), token_ids])
-    batch = Batch(token_ids, packed["positions"], packed["cache_indices"], packed["outputs"], decode_rows=decodes)
+    positions = packed["positions"].view(rows.rope.shape)
+    batch = Batch(token_ids, positions, packed["cache_indices"], packed["outputs"], decode_rows=decodes)
     if decodes:
         batch.decode_page_table = state.page_tables_of(packed["decode.slots"])[:, :width]
         batch.decode_lengths = packed["decode.lengths"].to(torch.int32)
@@ -69,7 +72,7 @@ def decode_batch_of(slots: Tensor, positions: Tensor, prefixes: Tensor | None, s
     pages = tables.gather(1, (positions // page_size).unsqueeze(-1)).squeeze(-1).to(torch.int64)
     return Batch(
         token_ids=state.tokens_of(slots),
-        positions=positions,
+        positions=state.rotary_of(slots, positions),
         slot_pages=pages * page_size + positions % page_size,
         output_rows=torch.arange(slots.shape[0], device=slots.device),
         decode_rows=slots.shape[0],

@@ -54,7 +54,13 @@ class MixedGraphs:
         """Whether a graph has room for the step."""
         prefills = rows.slots.size - rows.decode_rows
         few = 0 < prefills <= PREFILL_ROWS and rows.decode_rows <= self._decodes[-1]
-        return few and bool(self._tokens) and rows.token_ids.size <= self._tokens[-1] and rows.prompt is None
+        return (
+            few
+            and bool(self._tokens)
+            and rows.token_ids.size <= self._tokens[-1]
+            and rows.prompt is None
+            and rows.images is None
+        )
 
     def pack(self, rows: StepRows, packed: Packed) -> None:
         """Adds the graph's input, and which of its outputs are wanted, to a transfer."""

@@ -24,9 +24,9 @@ class MixedLayout:
     """Room for D decode rows and T prefill tokens.
 
     Padding decode rows belong to the padding slot; padding tokens are one more prefill row of that slot. The array:
-    slots [D], positions [D]; ids [T], positions [T], cache indices [T]; and of the R = PREFILL_ROWS + 1 prefill rows
-    slots [R], lengths [R], last tokens [R] (counted from token D), starts [R + 1]; and the words of shared prefixes, if
-    D is PREFIX_ROWS or more.
+    slots [D], positions [D]; ids [T], rotary positions [T], cache indices [T]; and of the R = PREFILL_ROWS + 1 prefill
+    rows slots [R], lengths [R], last tokens [R] (counted from token D), starts [R + 1]; and the words of shared
+    prefixes, if D is PREFIX_ROWS or more.
 
     Attributes:
         decodes, tokens: D and T; tokens is at most the context, as the padding is one request.
@@ -51,7 +51,7 @@ class MixedLayout:
             rows.slots[:count],
             rows.positions[:count],
             rows.token_ids,
-            rows.positions[count:],
+            rows.rope[count:],
             rows.cache_indices[count:],
             rows.slots[count:],
             rows.ends[count:],
@@ -115,7 +115,7 @@ class MixedLayout:
         pages = tables.gather(1, (decode_positions // page_size).unsqueeze(-1)).squeeze(-1).to(torch.int64)
         return Batch(
             token_ids=torch.cat([state.tokens_of(decode_slots), ids]),
-            positions=torch.cat([decode_positions, positions]),
+            positions=torch.cat([state.rotary_of(decode_slots, decode_positions), positions]),
             slot_pages=torch.cat([pages * page_size + decode_positions % page_size, cache_indices]),
             output_rows=torch.cat([torch.arange(decodes, device=slots.device), lasts + decodes]),
             decode_rows=decodes,

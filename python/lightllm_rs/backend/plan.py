@@ -10,9 +10,12 @@ import numpy as np
 from lightllm_rs.backend.errors import PlanError
 from lightllm_rs.backend.options import Capacity
 from lightllm_rs.messages.frames import BadFrame, unpack_u32
+from lightllm_rs.messages.images import FIRST_SYNTHETIC
 from lightllm_rs.messages.steps import EMITS, FROM_LAST, GROUP_WORDS, ROW_WORDS, Attach, StepPlan
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_NOTHING: Array = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,9 @@ class Plan:
         emits: a token is sampled after the row's last position.
         from_last: the row's one input is the slot's last sampled token.
         new_pages, page_starts: row r brings new_pages[page_starts[r] : page_starts[r + 1]].
-        token_ids, token_starts: row r reads token_ids[token_starts[r] : token_starts[r + 1]]; nothing if from_last.
+        token_ids, token_starts: row r reads token_ids[token_starts[r] : token_starts[r + 1]]; nothing if from_last. Ids
+            that stand for pictures are 0 here.
+        synthetic: where those were in token_ids.
         decode, prefill: indices of the rows that are, and are not, from_last.
         groups: decode rows that share a prefix, [n, 3]; first of them (index in `decode`), rows, shared pages.
     """
@@ -45,6 +50,7 @@ class Plan:
     page_starts: Array
     token_ids: Array
     token_starts: Array
+    synthetic: Array
     decode: Array
     prefill: Array
     groups: Array
@@ -83,7 +89,11 @@ def read_plan(message: StepPlan, capacity: Capacity) -> Plan:
     _check(page_starts[-1] == new_pages.size, message, "page counts and new pages differ")
     _check(token_starts[-1] == token_ids.size, message, "row lengths and token ids differ")
     _check(_below(new_pages, capacity.pages) and _below(copies, capacity.pages), message, "a page is out of range")
-    _check(_below(token_ids, capacity.vocab), message, "a token id is out of range")
+    synthetic = _NOTHING
+    if not _below(token_ids, capacity.vocab):
+        synthetic = np.flatnonzero(token_ids >= FIRST_SYNTHETIC)
+        token_ids[synthetic] = 0
+        _check(_below(token_ids, capacity.vocab), message, "a token id is out of range")
     return Plan(
         step=message.step,
         detach=detach,
@@ -98,6 +108,7 @@ def read_plan(message: StepPlan, capacity: Capacity) -> Plan:
         page_starts=page_starts,
         token_ids=token_ids,
         token_starts=token_starts,
+        synthetic=synthetic,
         decode=np.flatnonzero(from_last),
         prefill=np.flatnonzero(~from_last),
         groups=_groups(groups.reshape(-1, GROUP_WORDS), starts, from_last, message, capacity),
@@ -121,7 +132,10 @@ def _groups(groups: Array, starts: Array, from_last: Array, message: StepPlan, c
 
 
 def known_tokens(attach: Attach) -> Array:
-    """The ids a request came with, int64: prompt, then output. Raises PlanError if it should have and did not."""
+    """The ids a request came with, int64: prompt, then output; those from FIRST_SYNTHETIC on stand for pictures.
+
+    Raises PlanError if it should have come with them and did not.
+    """
     try:
         tokens: Array = unpack_u32(attach.history or b"").astype(np.int64)
     except BadFrame as error:

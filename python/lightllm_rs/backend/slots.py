@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lightllm_rs.backend.errors import PlanError
+from lightllm_rs.backend.image_tokens import Spans, checked_spans
 from lightllm_rs.backend.options import Capacity
 from lightllm_rs.backend.plan import Array, Plan, ranges
 from lightllm_rs.messages.steps import Attach
@@ -24,10 +25,13 @@ class SlotTable:
         page_counts: pages each slot holds.
         lengths: positions of each slot whose keys and values are written once the launched steps are done, or FRESH.
         has_last: the slot has a sampled token that stands at position `lengths`.
+        spans: of slots whose prompts have pictures.
+        position_offsets: what rotary positions after the prompt have more than positions (less, in fact).
+        three_axes: the model's rotary positions have three axes (M-RoPE).
     """
 
-    def __init__(self, capacity: Capacity) -> None:
-        self.capacity = capacity
+    def __init__(self, capacity: Capacity, three_axes: bool = False) -> None:
+        self.capacity, self.three_axes = capacity, three_axes
         self.attached: list[Attach | None] = [None] * capacity.slots
         self.in_use = np.zeros(capacity.slots, dtype=np.bool_)
         self.reports = np.zeros(capacity.slots, dtype=np.bool_)
@@ -35,6 +39,8 @@ class SlotTable:
         self.page_counts = np.zeros(capacity.slots, dtype=np.int64)
         self.lengths = np.full(capacity.slots, FRESH, dtype=np.int64)
         self.has_last = np.zeros(capacity.slots, dtype=np.bool_)
+        self.spans: dict[int, Spans] = {}
+        self.position_offsets = np.zeros(capacity.slots, dtype=np.int64)
 
     def apply(self, plan: Plan) -> None:
         """Takes a plan in. Raises PlanError where it does not follow from the plans before."""
@@ -43,6 +49,7 @@ class SlotTable:
                 raise PlanError(f"step {plan.step}: slot {slot} is detached and holds no request")
             self.attached[slot] = None
             self.in_use[slot] = self.reports[slot] = False
+            self.spans.pop(slot, None)
         for attach in plan.attach:
             slot = attach.slot
             if not 0 <= slot < self.capacity.slots or self.attached[slot] is not None:
@@ -53,6 +60,9 @@ class SlotTable:
             self.page_counts[slot] = 0
             self.lengths[slot] = FRESH
             self.has_last[slot] = False
+            self.position_offsets[slot] = attach.position_offset
+            if attach.images or attach.position_offset:
+                self.spans[slot] = checked_spans(attach, self.three_axes)
         if plan.slots.size:
             self._apply_rows(plan)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lightllm_rs.backend.errors import PlanError
+from lightllm_rs.backend.image_tokens import ImageTokens, image_tokens, rotary_positions
 from lightllm_rs.backend.plan import Array, Plan, ranges
 from lightllm_rs.backend.slots import SlotTable
 
@@ -41,9 +43,11 @@ class StepRows:
         decode_rows: the first so many rows read their slot's last token.
         token_ids: of the prefill rows' tokens.
         positions, cache_indices: [T]; position of each token and where its key and value go, page * page size + offset.
+        rope: [T], position of each token's rotation; or [3, T] where there are `images` and it has three axes.
         last_tokens: [R]; index of each row's last token in the batch.
         emitting, silent: indices of the rows that sample a token, and of the others.
         prompt: the prompt positions that are scored, or None.
+        images: the tokens that stand for pictures, or None.
         groups: decode rows that share a prefix, as in the plan.
         page_size: of the cache.
     """
@@ -56,10 +60,12 @@ class StepRows:
     token_ids: Array
     positions: Array
     cache_indices: Array
+    rope: Array
     last_tokens: Array
     emitting: Array
     silent: Array
     prompt: PromptScores | None
+    images: ImageTokens | None
     groups: Array
     page_size: int
 
@@ -83,6 +89,7 @@ def step_rows(plan: Plan, decode: Array, prefill: Array, slots: SlotTable, histo
     pages = slots.page_table[np.repeat(row_slots, tokens), positions // page_size].astype(np.int64)
     emits = plan.emits[order]
     ends = np.cumsum(tokens)
+    images, rope = _seen(plan, row_slots, starts, tokens, decode.size, positions, slots)
     return StepRows(
         plan_rows=order,
         slots=row_slots,
@@ -92,13 +99,31 @@ def step_rows(plan: Plan, decode: Array, prefill: Array, slots: SlotTable, histo
         token_ids=plan.token_ids,
         positions=positions,
         cache_indices=pages * page_size + positions % page_size,
+        rope=rope,
         last_tokens=ends - 1,
         emitting=np.flatnonzero(emits),
         silent=np.flatnonzero(~emits),
         prompt=_prompt_scores(row_slots, starts, tokens, ends - tokens, slots, histories) if histories else None,
+        images=images,
         groups=plan.groups if decode.size else plan.groups[:0],
         page_size=page_size,
     )
+
+
+def _seen(
+    plan: Plan, row_slots: Array, starts: Array, tokens: Array, decodes: int, positions: Array, slots: SlotTable
+) -> tuple[ImageTokens | None, Array]:
+    """The tokens of pictures, and the rotary positions of all. Raises PlanError where ids and spans disagree."""
+    images = None
+    if slots.spans or plan.synthetic.size:
+        found = image_tokens(row_slots, starts, tokens, decodes, slots.spans)
+        if not np.array_equal(found.tokens - decodes, plan.synthetic):
+            raise PlanError(f"step {plan.step}: ids that stand for images are not where their slots' images are")
+        images = found if found.parts else None
+    if not slots.spans or not slots.three_axes:
+        return images, positions
+    offsets, seeing = slots.position_offsets, images is not None
+    return images, rotary_positions(row_slots, starts, tokens, decodes, positions, slots.spans, offsets, seeing)
 
 
 def _prompt_scores(

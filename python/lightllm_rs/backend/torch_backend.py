@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from lightllm_rs.backend.distributed import close_group, open_group, open_peers
 from lightllm_rs.backend.errors import BackendError, StepError
 from lightllm_rs.backend.forward import batch_of, pack_batch
 from lightllm_rs.backend.graphs import DecodeGraphs, batch_sizes
+from lightllm_rs.backend.image_features import NoFeatures
 from lightllm_rs.backend.kv_size import Room, cache_pages
 from lightllm_rs.backend.memory import device_memory, is_out_of_memory
 from lightllm_rs.backend.mixed_graphs import MixedGraphs, decode_sizes, token_sizes
@@ -26,12 +28,14 @@ from lightllm_rs.backend.sampling.counts import TokenCounts
 from lightllm_rs.backend.sampling.logprobs import prompt_logprobs
 from lightllm_rs.backend.sampling.sampler import finite_rows, pack_rows, sample, sampling_rows
 from lightllm_rs.backend.slots import SlotTable
+from lightllm_rs.backend.span_features import SpanFeatures
 from lightllm_rs.backend.step_errors import step_errors
 from lightllm_rs.backend.step_rows import StepRows, step_rows
-from lightllm_rs.backend.torch_step import TorchStep
+from lightllm_rs.backend.torch_step import NO_ERRORS, TorchStep
 from lightllm_rs.backend.transfer import Packed
-from lightllm_rs.backend.worst_step import estimated_working, graphs_working, worst_capacity, worst_plan
+from lightllm_rs.backend.worst_step import estimated_working, graphs_working, images_working, worst_capacity, worst_plan
 from lightllm_rs.checkpoint import CheckpointError, ModelConfig
+from lightllm_rs.layers.batch import ImageRows
 from lightllm_rs.layers.kv_cache import KvCache
 from lightllm_rs.layers.parallel import TensorParallel
 from lightllm_rs.models import CausalLM, load_model
@@ -45,6 +49,7 @@ class TorchBackend(ModelBackend):
 
     Attributes:
         model, kv, state: on the device.
+        images: features of pictures, on rank 0 of a model that sees; None elsewhere.
         graphs: captured steps; None on a CPU, with `eager` and until they are captured.
     """
 
@@ -55,6 +60,7 @@ class TorchBackend(ModelBackend):
     model: CausalLM
     kv: KvCache
     state: DeviceState
+    images: SpanFeatures | None = None
     graphs: tuple[DecodeGraphs, MixedGraphs] | None = None
 
     def init_model(self, options: BackendOptions, phase: PhaseReporter) -> Capacity:
@@ -120,11 +126,16 @@ class TorchBackend(ModelBackend):
         """Makes the KV cache and the slots. Graphs of those before are gone."""
         self.graphs = None
         self.capacity = capacity
-        self.slots = SlotTable(capacity)
+        config = self.model.config
+        three_axes = config.mrope is not None
+        self.slots = SlotTable(capacity, three_axes)
         # The page after the last belongs to padding rows.
         layers, heads, head_dim = self.model.kv_shape()
         self.kv = KvCache(layers, capacity.pages + 1, capacity.page_size, heads, head_dim, self.kv_dtype, self.device)
-        self.state = DeviceState(capacity, self.device)
+        self.state = DeviceState(capacity, self.device, three_axes)
+        if config.vision is not None and self.tp.rank == 0:
+            source = self.images.source if self.images is not None else NoFeatures()
+            self.images = SpanFeatures(source, config.vision.width(config.hidden), self.dtype, self.device)
 
     def capture(self) -> int:
         """Captures steps of the present cache and slots; says how many."""
@@ -139,9 +150,10 @@ class TorchBackend(ModelBackend):
     def _measure(self, options: BackendOptions, draft: Capacity) -> Room:
         """Memory for the KV cache and for steps. On a GPU by running the worst step, which compiles kernels too."""
         tokens, config = options.most_step_tokens, self.model.config
+        images = images_working(config, tokens, self.dtype.itemsize)
         if self.device.type == "cpu":
             free, total = device_memory(self.device)
-            return Room(free, total, estimated_working(config, draft, tokens))
+            return Room(free, total, estimated_working(config, draft, tokens) + images)
         try:
             torch.cuda.empty_cache()
             self.open(worst_capacity(draft, tokens))
@@ -157,7 +169,7 @@ class TorchBackend(ModelBackend):
         del self.kv, self.state
         torch.cuda.empty_cache()
         free, total = device_memory(self.device)
-        working += TokenCounts.bytes(draft.slots, draft.vocab)
+        working += TokenCounts.bytes(draft.slots, draft.vocab) + images
         if not options.eager:
             kinds = len(batch_sizes(draft.slots)) + len(decode_sizes(draft.slots)) * len(token_sizes(draft.context))
             working += graphs_working(config, draft, kinds)
@@ -166,6 +178,8 @@ class TorchBackend(ModelBackend):
     @torch.inference_mode()
     def apply_changes(self, plan: Plan) -> None:
         self.state.apply(plan, self.slots, self.kv)
+        if self.images is not None:
+            self.images.forget(plan.detach.tolist())
 
     def decode_batch(self, plan: Plan, rows: Array) -> LaunchedStep:
         return self.mixed_batch(plan, rows, rows[:0])
@@ -184,6 +198,7 @@ class TorchBackend(ModelBackend):
         asked = sampling_rows(table, rows.slots[emitting], rows.ends[emitting]) if emitting.size else None
         if asked is not None:
             pack_rows(asked, packed)
+        errors: Mapping[int, str] = NO_ERRORS
         graphs = next((graphs for graphs in self.graphs or () if graphs.fits(rows)), None)
         if graphs is not None:
             graphs.pack(rows, packed)
@@ -196,7 +211,13 @@ class TorchBackend(ModelBackend):
                 packed.add("following", rows.prompt.following)
             pack_batch(rows, np.concatenate(outputs), packed)
             packed.send(self.device)
-            hidden = self.model(batch_of(rows, packed, self.state), self.kv)
+            batch = batch_of(rows, packed, self.state)
+            if rows.images is not None:
+                features = None
+                if self.images is not None:
+                    features, errors = self.images.rows(rows.images)
+                batch.images = ImageRows(packed["images"], features)
+            hidden = self.model(batch, self.kv)
         sampled = silent_good = scores = None
         checked = emitting.size + silent.size
         if silent.size:
@@ -207,7 +228,7 @@ class TorchBackend(ModelBackend):
         if asked is not None:
             sampled = sample(self.model.logits(hidden[: emitting.size]), asked, packed, table)
             self.state.last_tokens.index_copy_(0, packed["sample.slots"], sampled.tokens)
-        return TorchStep(rows, sampled, asked, silent_good, scores, table)
+        return TorchStep(rows, sampled, asked, silent_good, scores, table, errors)
 
     def close(self) -> None:
         close_group(self.tp)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from torch import Tensor
 
@@ -17,6 +19,8 @@ from lightllm_rs.messages.steps import RowExtra
 
 NOT_FINITE = "the model's numbers for this request are not finite (NaN or infinity); nothing of them was kept"
 
+NO_ERRORS: Mapping[int, str] = {}
+
 POLL_SECONDS = 50e-6
 
 
@@ -29,6 +33,7 @@ class TorchStep(LaunchedStep):
         silent_good: bool [silent rows]; whether their hidden states are finite, None without such rows.
         prompt: scores of prompt positions, None if nobody asked.
         table: tells how many alternatives each row reports.
+        errors: rows that failed before the step, and why.
     """
 
     def __init__(
@@ -39,8 +44,9 @@ class TorchStep(LaunchedStep):
         silent_good: Tensor | None,
         prompt: TopLogprobs | None,
         table: SamplingTable,
+        errors: Mapping[int, str] = NO_ERRORS,
     ) -> None:
-        self._rows, self._asked = rows, asked
+        self._rows, self._asked, self._errors = rows, asked, errors
         tensors: dict[str, Tensor] = {}
         if sampled is not None:
             tensors |= {"tokens": sampled.tokens, "good": sampled.good} | _named("", sampled.logprobs)
@@ -60,14 +66,17 @@ class TorchStep(LaunchedStep):
         tokens, good = arrays.get("tokens", nothing), arrays.get("good", nothing.astype(np.bool_))
         logprobs = self._logprobs(arrays)
         prompt = self._prompt_logprobs(arrays)
-        failed = {int(rows.emitting[i]) for i in np.flatnonzero(~good)}
+        failed = {int(rows.emitting[i]): NOT_FINITE for i in np.flatnonzero(~good)}
         if "silent_good" in arrays:
-            failed |= {int(rows.silent[i]) for i in np.flatnonzero(~arrays["silent_good"])}
+            failed |= {int(rows.silent[i]): NOT_FINITE for i in np.flatnonzero(~arrays["silent_good"])}
+        if self._errors:
+            failed |= self._errors
+            good = good & ~np.isin(rows.emitting, list(self._errors))
         extras = []
-        for row in sorted(failed | logprobs.keys() | prompt.keys()):
+        for row in sorted(failed.keys() | logprobs.keys() | prompt.keys()):
             plan_row = int(rows.plan_rows[row])
             if row in failed:
-                extras.append(RowExtra(plan_row, error=NOT_FINITE))
+                extras.append(RowExtra(plan_row, error=failed[row]))
             else:
                 start, scores = prompt.get(row, (0, None))
                 extras.append(RowExtra(plan_row, logprobs.get(row), start, scores))

@@ -69,6 +69,12 @@ def estimated_working(config: ModelConfig, capacity: Capacity, step_tokens: int)
     return activations + 6 * capacity.slots * capacity.vocab * FLOAT
 
 
+def images_working(config: ModelConfig, step_tokens: int, element: int) -> int:
+    """Bytes that features of pictures take in a step of nothing else, as they come and as they are put together: the
+    worst step has none. 0 for a model of text."""
+    return 0 if config.vision is None else 2 * step_tokens * config.vision.width(config.hidden) * element
+
+
 def graphs_working(config: ModelConfig, capacity: Capacity, graphs: int) -> int:
     """Bytes that captured graphs hold beside the cache: the activations of the largest step, and each graph's own."""
     activations = (capacity.slots + 1024) * (6 * config.hidden + 3 * config.intermediate) * FLOAT

@@ -12,6 +12,7 @@ from lightllm_rs.backend.sampling.counts import TokenCounts
 from lightllm_rs.backend.sampling.uniform import signed
 from lightllm_rs.backend.transfer import to_device
 from lightllm_rs.messages.frames import unpack_f32, unpack_u32
+from lightllm_rs.messages.images import FIRST_SYNTHETIC
 from lightllm_rs.messages.steps import Attach
 
 TEMPERATURE, TOP_P, MIN_P, PRESENCE, FREQUENCY, REPETITION = range(6)
@@ -75,8 +76,10 @@ class SamplingTable:
             # An id past the vocabulary is never drawn.
             self.ends[slot] = to_device(ends[ends < self._vocab], self._device)
         if self.penalised[slot]:
-            history = to_device(known_tokens(request), self._device)
-            self.counts.attach(slot, history, request.prompt_len)
+            known = known_tokens(request)
+            text = known < FIRST_SYNTHETIC
+            written = int(text[: request.prompt_len].sum())  # of the prompt, without its pictures
+            self.counts.attach(slot, to_device(known[text], self._device), written)
 
     def masked(self, slots: Array, positions: Array) -> Array:
         """Which rows may not end yet: bool [n], for the slots [n] and the positions of the tokens to be drawn."""
