@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "messages": set(),
     "settings": set(),
     "checkpoint": set(),
-    "vision": {"checkpoint"},
+    "vision": {"checkpoint", "messages"},
     "layers": {"kernels", "checkpoint"},
     "models": {"kernels", "layers", "checkpoint", "vision"},
     "process": {"messages", "settings"},

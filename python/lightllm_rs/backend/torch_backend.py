@@ -73,6 +73,7 @@ class TorchBackend(ModelBackend):
         clock.done("weights", weights_name(self.model.config, self.dtype))
         slots = options.slots or (CUDA_SLOTS if options.device == "cuda" else CPU_SLOTS)
         config = self.model.config
+        self.takes_images = config.vision is not None
         draft = Capacity(
             pages=0,
             page_size=options.page_size or PAGE_SIZE,

@@ -5,11 +5,12 @@ Importing this imports neither torch nor transformers.
 
 from __future__ import annotations
 
+from ..messages.images import FIRST_SYNTHETIC
 from .errors import PictureError, PromptError
 from .geometry import Geometry, ImageShape
 from .open import open_geometry
 from .prompt import Expanded, ImageInput, Span, expand
-from .synthetic import FIRST_SYNTHETIC, synthetic_ids
+from .synthetic import synthetic_ids
 
 __all__ = [
     "FIRST_SYNTHETIC",

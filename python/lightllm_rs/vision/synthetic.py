@@ -6,8 +6,7 @@ from __future__ import annotations
 import hashlib
 import struct
 
-FIRST_SYNTHETIC = 0x8000_0000
-"""Ids from here to the last of 32 bits."""
+from ..messages.images import FIRST_SYNTHETIC
 
 DOMAIN = b"lightllm-rs image token 1\0"
 
