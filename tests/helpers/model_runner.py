@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lightllm_rs.layers.batch import Batch
+from lightllm_rs.layers.batch import Batch, ImageRows
 from lightllm_rs.layers.kv_cache import KvCache
 from lightllm_rs.models import CausalLM
 
@@ -35,8 +35,15 @@ class ModelRunner:
         order = torch.randperm(pages, generator=torch.Generator().manual_seed(1))
         self.free: list[int] = order.tolist()
 
-    def step(self, decodes: list[Sequence], prefills: list[tuple[Sequence, int]] = (), every: bool = False) -> Tensor:  # type: ignore[assignment]
-        """Run the next token of each of `decodes` and the next n tokens of each of `prefills` as one batch.
+    def step(
+        self,
+        decodes: list[Sequence],
+        prefills: list[tuple[Sequence, int]] = (),
+        every: bool = False,
+        images: ImageRows | None = None,
+    ) -> Tensor:  # type: ignore[assignment]
+        """Run the next token of each of `decodes` and the next n tokens of each of `prefills` as one batch, where some
+        tokens stand for `images`.
 
         Returns the float32 CPU logits of each row's last token, or of every token.
         """
@@ -60,6 +67,7 @@ class ModelRunner:
             slot_pages=self.tensor(slots, torch.int64),
             output_rows=torch.arange(len(ids), device=self.device) if every else lasts.to(self.device),
             decode_rows=len(decodes),
+            images=images,
         )
         if decodes:
             batch.decode_page_table, batch.decode_lengths = self.tables(decodes)

@@ -17,6 +17,7 @@ from helpers import parallel_rank
 from helpers.model_runner import ModelRunner, Sequence
 from helpers.quantised_models import CHANNEL, quantised_files
 from helpers.tiny_models import make_tiny_model
+from helpers.tiny_seeing import make_seeing_model
 from lightllm_rs.checkpoint import UnsupportedModel, locate
 from lightllm_rs.layers.norm import RmsNorm
 from lightllm_rs.layers.parallel import TensorParallel
@@ -36,6 +37,8 @@ def test_two_ranks_equal_one(tmp_path: Path) -> None:
         fp8 = make_tiny_model(tmp_path / f"{name}-fp8", *CONFIGS[name][:1], **CONFIGS[name][1])
         quantised_files(fp8, CHANNEL)
         folders.append(str(fp8))
+    # Features of pictures in place of embeddings, and added after the first layers.
+    folders.append(str(make_seeing_model(tmp_path / "qwen3-vl", "qwen3_vl")))
     results = [str(tmp_path / f"{rank}.safetensors") for rank in range(2)]
     script = Path(parallel_rank.__file__)
     environment = {**os.environ, "PYTHONPATH": str(script.parent.parent)}
