@@ -281,7 +281,7 @@ def test_too_much_at_once_is_a_503() -> None:
         for held in taken:
             held.close()
 
-    in_service(work, replace(PATIENT, request_bytes=len(PNG)))
+    in_service(work, replace(PATIENT, held_bytes=8 * len(PNG)))
 
 
 def test_a_client_that_leaves_ends_the_fetching() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address
@@ -13,6 +15,7 @@ import pytest
 
 from helpers.bad_host import PUBLIC, BadHost, answer, bad_host, bomb, endless, raw, redirect, silent
 from lightllm_rs.media import Fetcher, Limits, MediaError, Overloaded
+from lightllm_rs.media.addresses import Address
 from lightllm_rs.media.network import PublicNetwork, Resolver, Unreachable, dial
 from media.certificates import authority_and_host
 
@@ -36,7 +39,6 @@ def fetched(
             try:
                 return await fetcher.fetch(url, lambda size: None)
             finally:
-                fetcher.close()
                 after(host)
 
     return asyncio.run(run())
@@ -264,7 +266,6 @@ def test_a_bounded_number_at_once_and_a_bounded_queue() -> None:
             assert await asyncio.gather(*tasks) == [b"x"] * 17
             assert host.most == 2
             assert await fetcher.fetch(URL, lambda size: None) == b"x", "there is room again"
-            fetcher.close()
 
     asyncio.run(run())
 
@@ -280,7 +281,6 @@ def test_a_cancelled_fetch_closes_its_connection() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
             await host.until(0)
-            fetcher.close()
 
     asyncio.run(run())
 
@@ -305,7 +305,6 @@ def test_certificates_are_checked_against_the_name(tmp_path: Path) -> None:
                 else:
                     with pytest.raises(MediaError, match="no valid certificate"):
                         await fetcher.fetch(f"https://{name}/", lambda size: None)
-                fetcher.close()
 
     asyncio.run(run())
 
@@ -320,7 +319,6 @@ def test_the_real_network_reaches_nothing_of_this_machine() -> None:
                 with pytest.raises(MediaError):
                     await fetcher.fetch(f"http://{name}:{host.port}/", lambda size: None)
             assert not host.asked
-            fetcher.close()
 
     asyncio.run(run())
 
@@ -341,8 +339,32 @@ def test_the_resolver() -> None:
         assert any(address.is_loopback for address in await resolver("localhost", 80))
         with pytest.raises(Unreachable):
             await resolver("no-such-name.invalid", 80)
-        resolver.close()
         with pytest.raises(Unreachable):
             await PublicNetwork(resolver, dial).connect_unix_socket("/run/x")
 
     asyncio.run(run())
+
+
+def test_name_servers_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: go.wait() and [])
+
+    async def run() -> None:
+        resolver = Resolver(2)
+        fetcher = Fetcher(replace(PATIENT, fetch_seconds=0.1), PublicNetwork(resolver, dial))
+        for says in ("0.1 seconds", "0.1 seconds", "cannot be reached"):
+            with pytest.raises(MediaError, match=says):
+                await fetcher.fetch(URL, lambda size: None)
+        go.set()
+        assert await resolver_is_free(resolver) == []
+
+    asyncio.run(run())
+
+
+async def resolver_is_free(resolver: Resolver) -> list[Address]:
+    """What it says, as soon as it looks up again."""
+    for _ in range(1000):
+        with contextlib.suppress(Unreachable):
+            return await resolver("pictures.example", 80)
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never looks up again")

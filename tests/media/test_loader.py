@@ -13,7 +13,6 @@ import pytest
 from helpers.bad_host import BadHost, answer, bad_host, silent
 from helpers.pictures import encoded, gradient
 from lightllm_rs.media import Fetcher, Limits, Loader, MediaError, Overloaded, Picture, Source, source_of_url
-from lightllm_rs.media.loader import REQUESTS_AT_ONCE
 
 PATIENT = Limits(fetch_seconds=60.0)
 PNG = encoded(gradient(20, 10))
@@ -146,9 +145,9 @@ def test_one_image_is_bounded_whatever_its_kind(tmp_path: Path) -> None:
 def test_what_a_process_holds_is_bounded() -> None:
     async def run() -> None:
         async with bad_host() as host:
-            loader = await web(host, replace(PATIENT, request_bytes=len(PNG)))
-            many = [await loader.take([inline(PNG)]) for _ in range(REQUESTS_AT_ONCE)]
-            assert loader.held == REQUESTS_AT_ONCE * len(PNG)
+            loader = await web(host, replace(PATIENT, held_bytes=8 * len(PNG)))
+            many = [await loader.take([inline(PNG)]) for _ in range(8)]
+            assert loader.held == 8 * len(PNG)
             with pytest.raises(Overloaded):
                 await loader.take([inline(PNG)])
             many.pop().close()

@@ -17,6 +17,9 @@ from lightllm_rs.media.network import PublicNetwork, Resolver, Unreachable, dial
 WAITING = 8
 """So many times as many fetches may wait as may run."""
 
+NAMES = 4
+"""So many times as many names may be looked up as fetches may run: a look-up outlives a fetch that was given up."""
+
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 Count = Callable[[int], None]
@@ -38,8 +41,7 @@ class Fetcher:
         self, limits: Limits, network: httpcore.AsyncNetworkBackend | None = None, tls: ssl.SSLContext | None = None
     ) -> None:
         self._limits = limits
-        self._resolver = Resolver(limits.fetches)
-        self._network = PublicNetwork(self._resolver, dial) if network is None else network
+        self._network = PublicNetwork(Resolver(NAMES * limits.fetches), dial) if network is None else network
         self._tls = httpcore.default_ssl_context() if tls is None else tls
         self._slots = asyncio.Semaphore(limits.fetches)
         self._here = 0
@@ -127,10 +129,6 @@ class Fetcher:
         domains = self._limits.domains
         if domains and not in_domains(location.host, domains):
             raise MediaError("images from its host are not allowed on this server", "invalid_image_url")
-
-    def close(self) -> None:
-        """Ends the resolver's threads."""
-        self._resolver.close()
 
 
 def _failed(why: str) -> MediaError:

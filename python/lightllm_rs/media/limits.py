@@ -16,6 +16,7 @@ class Limits:
         images: most in one prompt.
         image_bytes: longest of one image, as it is stored (base64 counts as what it stands for).
         request_bytes: longest of all images of one request together.
+        held_bytes: longest of all images that the process holds for its requests.
         pixels: most of one image.
         fetch_seconds: for one image, from its name to its last byte.
         redirects: most on the way to one image.
@@ -27,6 +28,7 @@ class Limits:
     images: int = 16
     image_bytes: int = 20 << 20
     request_bytes: int = 64 << 20
+    held_bytes: int = 1 << 30
     pixels: int = 50_000_000
     fetch_seconds: float = 10.0
     redirects: int = 3
@@ -41,7 +43,8 @@ class Limits:
         return Limits(
             images=settings.max_images,
             image_bytes=settings.max_image_bytes,
-            request_bytes=settings.max_request_image_bytes,
+            request_bytes=min(settings.max_request_image_bytes, settings.max_held_image_bytes),
+            held_bytes=settings.max_held_image_bytes,
             pixels=settings.max_image_pixels,
             fetch_seconds=settings.image_fetch_timeout,
             redirects=settings.image_redirects,

@@ -15,9 +15,6 @@ from lightllm_rs.media.limits import Limits
 from lightllm_rs.media.local_files import read_file
 from lightllm_rs.media.sources import Source
 
-REQUESTS_AT_ONCE = 8
-"""The pictures that are held at the same time may be so many times the longest request's."""
-
 
 class Held:
     """The pictures of one request, until `close`."""
@@ -34,8 +31,8 @@ class Held:
         loader.held += size
         if self._bytes > limit:
             raise MediaError(f"the images of this request are larger than {limit} bytes together", "image_too_large")
-        if loader.held > REQUESTS_AT_ONCE * limit:
-            raise Overloaded("too many images are coming in at once")
+        if loader.held > loader.limits.held_bytes:
+            raise Overloaded("the images of other requests take all the room: try again")
 
     def close(self) -> None:
         """The bytes are not needed any more. May be called again."""
@@ -68,7 +65,7 @@ class Loader:
             raise MediaError("this server reads no files: send the image itself", "invalid_image_url")
 
     async def take(self, sources: Sequence[Source]) -> Held:
-        """The pictures, in the same order; equal sources are read once. Their bytes count until `Held.close`.
+        """The pictures, in the same order; equal names are read once. Their bytes count until `Held.close`.
 
         Raises MediaError, with `param` of the source at fault, or Overloaded.
         """
@@ -81,18 +78,23 @@ class Loader:
         return held
 
     async def _all(self, sources: Sequence[Source], count: Count) -> list[Picture]:
-        tasks: dict[Source, asyncio.Task[Picture]] = {}
+        tasks: list[asyncio.Task[Picture]] = []
+        known: dict[Source, asyncio.Task[Picture]] = {}
         for source in sources:
-            key = replace(source, param="")
-            if key not in tasks:
-                tasks[key] = asyncio.create_task(self._one(source, count))
+            name = replace(source, param="")
+            # What is inline is here already, and too long to be hashed on the event loop.
+            task = None if source.kind == "inline" else known.get(name)
+            if task is None:
+                task = asyncio.create_task(self._one(source, count))
+                if source.kind != "inline":
+                    known[name] = task
+            tasks.append(task)
         try:
-            await asyncio.gather(*tasks.values())
+            return await asyncio.gather(*tasks)
         finally:
-            for task in tasks.values():
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks.values(), return_exceptions=True)  # nothing counts bytes after the block
-        return [tasks[replace(source, param="")].result() for source in sources]
+            await asyncio.gather(*tasks, return_exceptions=True)  # so that nothing counts bytes from here on
 
     async def _one(self, source: Source, count: Count) -> Picture:
         limits, loop = self.limits, asyncio.get_running_loop()
@@ -115,5 +117,4 @@ class Loader:
 
     def close(self) -> None:
         """Ends the threads."""
-        self._fetcher.close()
         self._threads.shutdown(wait=False, cancel_futures=True)

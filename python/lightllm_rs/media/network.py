@@ -7,10 +7,11 @@ questions (DNS rebinding) gains nothing, and neither does a redirect.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpcore
@@ -82,28 +83,48 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
 
 
 class Resolver:
-    """The host's own resolver, in threads of its own: a name server that does not answer holds up no tokenising.
+    """The host's own resolver, each name in a thread of its own, as a dead name server holds one up for long.
+
+    The threads are daemons, as such a wait cannot be broken off, and must not hold up the end of the process either.
 
     Args:
-        threads: names that are looked up at the same time.
+        most: names that are looked up at the same time; while there are more, no host is reachable.
     """
 
-    def __init__(self, threads: int) -> None:
-        self._threads = ThreadPoolExecutor(threads, "resolve")
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._running = 0
 
     async def __call__(self, host: str, port: int) -> list[Address]:
+        if self._running >= self._most:
+            raise Unreachable
         loop = asyncio.get_running_loop()
-        try:
-            found = await loop.run_in_executor(
-                self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            )
-        except (OSError, UnicodeError):
-            raise Unreachable from None
-        return [ipaddress.ip_address(str(entry[4][0])) for entry in found]
+        found: asyncio.Future[list[Address] | None] = loop.create_future()
 
-    def close(self) -> None:
-        """Ends the threads that have nothing to do."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        def end(addresses: list[Address] | None) -> None:
+            self._running -= 1
+            if not found.done():
+                found.set_result(addresses)
+
+        def work() -> None:
+            addresses = _look_up(host, port)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(end, addresses)
+
+        self._running += 1
+        threading.Thread(target=work, name="resolve", daemon=True).start()
+        addresses = await found
+        if addresses is None:
+            raise Unreachable
+        return addresses
+
+
+def _look_up(host: str, port: int) -> list[Address] | None:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return None
+    return [ipaddress.ip_address(str(entry[4][0])) for entry in found]
 
 
 async def dial(address: Address, port: int) -> httpcore.AsyncNetworkStream:

@@ -244,6 +244,10 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_request_image_bytes: Annotated[
         int, _meta("longest of all images of one request together", low=1, high=1 << 32)
     ] = 64 << 20
+    max_held_image_bytes: Annotated[
+        int,
+        _meta("longest of all images of the requests that run in one HTTP process; more get 503", low=1, high=1 << 40),
+    ] = 1 << 30
     max_image_pixels: Annotated[int, _meta("most pixels of one image", low=1, high=89_000_000)] = 50_000_000
     image_fetch_timeout: Annotated[
         float, _meta("seconds in which an image on the web must be there, redirects included", low=0.1, high=3600)
