@@ -62,7 +62,7 @@ class Llava(VisionTower):
 
     def pixels(self, picture: Image) -> Pixels:
         shape = self.geometry.shape(*picture.size)
-        return Pixels(processed(self.processor, picture), shape)
+        return Pixels(processed(self.processor, picture).to(self.dtype), shape)
 
     def encode(self, inputs: Sequence[Pixels]) -> list[Tensor]:
         if not inputs:
