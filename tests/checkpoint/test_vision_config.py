@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from helpers.tiny_seeing import KINDS, seeing_config
+from helpers.tiny_seeing import KINDS, reference_of, seeing_config, write_configs
 from lightllm_rs.checkpoint import CheckpointError, MRope, QwenVision, UnsupportedModel
 from lightllm_rs.checkpoint.hf_config import parse_config
 from lightllm_rs.checkpoint.quantization import Quantization
@@ -40,6 +42,8 @@ def test_axes() -> None:
     assert parse("qwen2_vl").mrope.axes() == [0, 0, 1, 1, 1, 2, 2, 2]
     assert parse("qwen3_vl").mrope.axes() == [0, 1, 2, 0, 1, 2, 0, 0]
     assert parse("qwen3_vl").rope_scaling is None
+    text = {"rope_scaling": {"rope_type": "default", "mrope_section": [4, 2, 2]}}
+    assert parse("qwen3_vl", text_config=text) == parse("qwen3_vl"), "the family says how the axes are laid out"
 
 
 def test_a_flat_file_says_the_same() -> None:
@@ -47,6 +51,15 @@ def test_a_flat_file_says_the_same() -> None:
     nested = seeing_config("qwen2_5_vl")
     text = nested.pop("text_config")
     assert parse_config({**nested, **text}, "config.json") == parse("qwen2_5_vl")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_transformers_wrote_says_the_same(tmp_path: Path, kind: str) -> None:
+    model = reference_of(write_configs(tmp_path / "made", kind))
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(tmp_path / "saved")
+    values = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert parse_config(values, "config.json") == parse(kind)
 
 
 def test_what_the_language_model_leaves_unsaid() -> None:

@@ -59,8 +59,8 @@ def parse_config(values: dict[str, Any], source: str, extra_end_ids: tuple[int, 
     heads = fields.integer("num_attention_heads", high=4096)
     if not fields.has("head_dim") and hidden % heads:
         raise fields.error("hidden_size", f"({hidden}) is not divisible by num_attention_heads ({heads})")
-    three_axes = seeing is not None and seeing.mrope
-    rope_theta, scaling = rope(fields, three_axes)
+    axes = None if seeing is None else seeing.mrope
+    rope_theta, scaling = rope(fields, axes is not None)
     if vision is not None:
         vision.check(hidden)
     attention_bias = fields.flag("attention_bias", False)
@@ -89,7 +89,7 @@ def parse_config(values: dict[str, Any], source: str, extra_end_ids: tuple[int, 
         sliding_window=sliding_window(fields, family),
         dtype=fields.string("dtype", fields.string("torch_dtype", "")) or None,
         quantization=quantization_of(fields),
-        mrope=mrope_of(fields) if three_axes else None,
+        mrope=None if axes is None else mrope_of(fields, axes == "interleaved"),
         vision=vision,
     )
 
@@ -126,7 +126,7 @@ def rope(fields: Fields, three_axes: bool = False) -> tuple[float, Llama3Scaling
     return theta, scaling
 
 
-def mrope_of(fields: Fields) -> MRope:
+def mrope_of(fields: Fields, interleaved: bool) -> MRope:
     """The axes of the rotary positions of a language model that sees (Qwen)."""
     section = fields.section("rope_parameters") or fields.section("rope_scaling")
     if section is None:
@@ -134,7 +134,7 @@ def mrope_of(fields: Fields) -> MRope:
     sections = section.token_ids("mrope_section")
     if len(sections) != 3:
         raise section.error("mrope_section", f"must be a list of three numbers, not {list(sections)!r:.60}")
-    return MRope((sections[0], sections[1], sections[2]), section.flag("mrope_interleaved", False))
+    return MRope((sections[0], sections[1], sections[2]), interleaved)
 
 
 def sliding_window(fields: Fields, family: Family) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from .errors import UnsupportedModel
 from .fields import Fields
@@ -28,7 +28,7 @@ class VisionFamily:
     """parse: the vision part of a config.json. language: architecture of the language model, None: text_config says.
 
     text_defaults: stand in for what text_config leaves out, where that is not what a plain language model would take.
-    mrope: the language model has rotary positions of three axes.
+    mrope: the language model has rotary positions of three axes, in sections or interleaved (see `MRope`).
     default_type: model_type of a text_config that does not say, where `language` is None.
     ties: tie_word_embeddings of a config.json whose root does not say.
     """
@@ -36,7 +36,7 @@ class VisionFamily:
     parse: Callable[[Fields], VisionConfig]
     language: str | None = None
     text_defaults: Mapping[str, Any] = field(default_factory=dict)
-    mrope: bool = False
+    mrope: Literal["sections", "interleaved"] | None = None
     default_type: str = "llama"
     ties: bool = False
 
@@ -48,9 +48,9 @@ VISION_FAMILIES: dict[str, VisionFamily] = {
     "InternVLForConditionalGeneration": VisionFamily(internvl_vision, default_type="qwen2", ties=True),
     "LlavaForConditionalGeneration": VisionFamily(llava_vision),
     "LlavaNextForConditionalGeneration": VisionFamily(llava_next_vision),
-    "Qwen2VLForConditionalGeneration": VisionFamily(qwen2_vision, "Qwen2ForCausalLM", QWEN2_TEXT, mrope=True),
-    "Qwen2_5_VLForConditionalGeneration": VisionFamily(qwen25_vision, "Qwen2ForCausalLM", QWEN2_TEXT, mrope=True),
-    "Qwen3VLForConditionalGeneration": VisionFamily(qwen3_vision, "Qwen3ForCausalLM", QWEN3_TEXT, mrope=True),
+    "Qwen2VLForConditionalGeneration": VisionFamily(qwen2_vision, "Qwen2ForCausalLM", QWEN2_TEXT, "sections"),
+    "Qwen2_5_VLForConditionalGeneration": VisionFamily(qwen25_vision, "Qwen2ForCausalLM", QWEN2_TEXT, "sections"),
+    "Qwen3VLForConditionalGeneration": VisionFamily(qwen3_vision, "Qwen3ForCausalLM", QWEN3_TEXT, "interleaved"),
 }
 
 
