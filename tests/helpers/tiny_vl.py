@@ -126,8 +126,13 @@ def tiny_vl_config(kind: str, **overrides: Any) -> dict[str, Any]:
     return config
 
 
-def make_tiny_vl(folder: Path, kind: str, *, seed: int = 0, **overrides: Any) -> Path:
-    """Write a complete model folder and return it; see `tiny_vl_config` for `overrides`."""
+def make_tiny_vl(
+    folder: Path, kind: str, *, seed: int = 0, processor: dict[str, Any] | None = None, **overrides: Any
+) -> Path:
+    """Write a complete model folder and return it; see `tiny_vl_config` for `overrides`.
+
+    processor: fields of preprocessor_config.json to change, not of Qwen's kinds.
+    """
     if kind in QWEN_KINDS:
         make_seeing_model(folder, kind, seed=seed, **overrides)
     else:
@@ -135,7 +140,7 @@ def make_tiny_vl(folder: Path, kind: str, *, seed: int = 0, **overrides: Any) ->
         write_json(folder / "config.json", tiny_vl_config(kind, **overrides))
         write_vl_weights(folder, seed)
         write_json(folder / "config.json", tiny_vl_config(kind, **overrides))  # saving wrote transformers' own
-        write_json(folder / "preprocessor_config.json", PROCESSORS[kind])
+        write_json(folder / "preprocessor_config.json", {**PROCESSORS[kind], **(processor or {})})
     write_json(folder / "generation_config.json", {"eos_token_id": [IM_END, END_OF_TEXT]})
     write_vl_tokenizer(folder, TOKENS.get(kind, LLAVA_TOKENS), image_text(kind))
     return folder

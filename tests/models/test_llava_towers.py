@@ -20,6 +20,7 @@ from lightllm_rs.models.vision import Pixels, VisionTower, load_tower
 from lightllm_rs.models.vision.processor import PROCESSORS
 from lightllm_rs.vision import open_geometry
 
+PADDED = {"image_processor_type": "LlavaImageProcessor", "do_pad": True}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{kind: (kind, {}) for kind in CONFIGS},
     "llava-several-layers": ("llava", {"vision_feature_layer": [-3, 1, -1]}),
@@ -35,6 +36,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "internvl-last-norm": ("internvl", {"vision_config": {"use_mean_pooling": False}}),
     "internvl-inner-layer": ("internvl", {"vision_feature_layer": -2, "vision_config": {"use_mean_pooling": False}}),
+    "llava-padded": ("llava", {"processor": PADDED}),
+    "llava-padded-uncropped": ("llava", {"processor": {**PADDED, "do_center_crop": False, "resample": 2}}),
+    "llava-older-processor": ("llava", {"processor": {"size": 28, "crop_size": 28, "do_normalize": False}}),
+    "llava-next-uncropped": ("llava-next", {"processor": {"do_center_crop": False}}),
+    "internvl-one-tile": ("internvl", {"processor": {"max_patches": 1}}),
     "internvl-no-merge": ("internvl", {"downsample_ratio": 1.0}),
 }
 SIZES = ((28, 28), (1, 1), (90, 30), (31, 100), (500, 400), (3, 3), (28, 56), (1, 3))

@@ -160,6 +160,7 @@ def test_internvl_puts_its_images_between_tokens(tmp_path: Path) -> None:
         ("llava", {}, {"text_config": {"model_type": "phi"}}, "phi"),
         ("llava", {}, {"vision_feature_layer": 4}, "vision_feature_layer"),
         ("llava-next", {}, {"image_grid_pinpoints": [[28, 30]]}, "no multiple"),
+        ("llava-next", {"do_center_crop": False, "crop_size": {"height": 14, "width": 14}}, {}, "crop_size"),
         ("llava-next", {"image_grid_pinpoints": [[56, 56]]}, {}, "not those of config.json"),
         ("llava-next", {}, {"vision_feature_select_strategy": "full"}, "no grid of patches"),
         ("internvl", {"size": {"height": 28, "width": 56}}, {}, "not the 28x28 pixels"),

@@ -9,7 +9,7 @@ from ..checkpoint import CheckpointError
 from ..checkpoint.fields import Fields
 from ..checkpoint.llava_vision import LlavaVision, pinpoints
 from .geometry import Geometry, ImageShape
-from .picture_settings import picture_settings
+from .picture_settings import picture_settings, square
 from .tiling import best_pinpoint, unpadded
 
 
@@ -28,6 +28,11 @@ class LlavaNextGeometry(Geometry):
         size = self.settings["size"]
         if any(edge != self.tile for edge in size.values()):
             raise CheckpointError(f"{fields.source}: size is not the {self.tile} pixels that the tower takes")
+        # It is a tile's side even where nothing is cropped.
+        tile = {"height": self.tile, "width": self.tile}
+        if square(fields, "crop_size", self.tile) != tile:
+            raise CheckpointError(f"{fields.source}: crop_size is not the {self.tile} pixels of a tile")
+        self.settings["crop_size"] = tile
         self.settings["image_grid_pinpoints"] = [list(pair) for pair in self.pinpoints]
 
     def shape(self, width: int, height: int) -> ImageShape:

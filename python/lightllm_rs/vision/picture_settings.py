@@ -20,6 +20,7 @@ class Processor:
     """What a processor does where its settings are silent.
 
     size: {"shortest_edge"} keeps the ratio of the sides, {"height", "width"} does not. pads: to a square, if do_pad.
+    tiles: cuts into squares before anything else.
     """
 
     size: dict[str, int]
@@ -27,12 +28,13 @@ class Processor:
     mean: tuple[float, float, float] = CLIP_MEAN
     deviation: tuple[float, float, float] = CLIP_DEVIATION
     pads: bool = False
+    tiles: bool = False
 
 
 PROCESSORS = {
     "CLIPImageProcessor": Processor({"shortest_edge": 224}, crops=True),
     "LlavaImageProcessor": Processor({"shortest_edge": 224}, crops=True, pads=True),
-    "LlavaNextImageProcessor": Processor({"shortest_edge": 224}, crops=True),
+    "LlavaNextImageProcessor": Processor({"shortest_edge": 224}, crops=True, tiles=True),
     "SiglipImageProcessor": Processor({"height": 224, "width": 224}, crops=False, mean=HALF, deviation=HALF),
     "GotOcr2ImageProcessor": Processor({"height": 384, "width": 384}, crops=False),
 }
@@ -109,8 +111,10 @@ def check(fields: Fields, settings: dict[str, Any], side: int) -> None:
     """Raises `CheckpointError` unless pictures of all sizes end as squares of `side`."""
     size, ends = settings["size"], settings.get("crop_size")
     if ends is None and settings["do_resize"]:
-        square_first = settings.get("do_pad", False) and "shortest_edge" in size
-        ends = dict.fromkeys(("height", "width"), size["shortest_edge"]) if square_first else size
+        squared = settings.get("do_pad", False) or PROCESSORS[settings["image_processor_type"]].tiles
+        ends = size
+        if squared and "shortest_edge" in size:
+            ends = dict.fromkeys(("height", "width"), size["shortest_edge"])
     if ends != {"height": side, "width": side}:
         raise CheckpointError(
             f"{fields.source}: the image processor's pictures are not the {side}x{side} pixels that the tower takes"
