@@ -5,6 +5,7 @@ Stands in for supervisor, HTTP process, backend rank, health and metric server, 
 - idle: CPU time of all its threads in a minute without requests, heartbeats included;
 - way: from an HTTP process's send to the backend's receive on an idle server, against a bare ZeroMQ echo between the
   same two processes over the same transport, in turns;
+- image: the same way for the message that the image is ready that a request begins with;
 - busy: its share of a core with many requests running and a given step time.
 """
 
@@ -26,6 +27,7 @@ import numpy as np
 
 from lightllm_rs.messages import requests, steps
 from lightllm_rs.messages.frames import PROTOCOL, encode, pack_u32, unpack_u32
+from lightllm_rs.messages.images import FIRST_SYNTHETIC, ImageSpan
 from lightllm_rs.messages.router_start import JournalStart, RouterStart
 from lightllm_rs.messages.sampling import Sampling
 from lightllm_rs.messages.sockets import Dealer, Hub, endpoint
@@ -100,7 +102,7 @@ def serve_rank(orders: Connection, run_dir: Path, slots: int) -> None:
     """The backend: carries out orders of the benchmark, one after the other."""
     echo = Hub(endpoint(run_dir, "echo"))
     rank = Dealer(endpoint(run_dir, "plans"), "rank-0")
-    rank.send(encode(steps.RankHello(PROTOCOL, 0, 1, PAGES, PAGE_SIZE, slots, VOCAB, CONTEXT)))
+    rank.send(encode(steps.RankHello(PROTOCOL, 0, 1, PAGES, PAGE_SIZE, slots, VOCAB, CONTEXT, True)))
     while True:
         what, argument = orders.recv()
         if what == "echo":
@@ -149,6 +151,13 @@ def add(number: int, prompt: list[int], max_tokens: int) -> bytes:
     return encode(requests.Add(number, pack_u32(prompt), max_tokens, Sampling(temperature=0.0)))
 
 
+def add_with_image(number: int, prompt: list[int]) -> bytes:
+    """The frame of a request that begins with an image of one token, which is not ready."""
+    ids = pack_u32([FIRST_SYNTHETIC + number, *prompt[1:]])
+    images = [ImageSpan(0, 1, number.to_bytes(16, "little"), (1, 1, 1))]
+    return encode(requests.Add(number, ids, 1, Sampling(temperature=0.0), images=images))
+
+
 def idle(bench: Bench, seconds: float) -> dict[str, float]:
     """CPU time without requests."""
     client = bench.client()
@@ -162,8 +171,8 @@ def idle(bench: Bench, seconds: float) -> dict[str, float]:
     return {"seconds": wall, "cpu_ms": used * 1e3, "cpu_ms_a_minute": used * 1e3 * 60 / wall}
 
 
-def way(bench: Bench, rounds: int, block: int) -> dict[str, float]:
-    """Times from HTTP process to backend, and of an echo, in microseconds."""
+def way(bench: Bench, rounds: int, block: int, image: bool) -> dict[str, float]:
+    """Times from HTTP process to backend, of a request or of `ImageReady`, and of an echo, in microseconds."""
     client = bench.client()
     echo = Dealer(endpoint(bench.run_dir, "echo"), "http-0.1")
     prompt, frame = list(range(100)), add(0, list(range(100)), 1)
@@ -187,6 +196,10 @@ def way(bench: Bench, rounds: int, block: int) -> dict[str, float]:
             number += 1
             # New prompts: nothing is in the prefix cache.
             frame = add(number, [number % VOCAB, *prompt[1:]], 1)
+            if image:
+                client.send(add_with_image(number, prompt))
+                time.sleep(0.002)
+                frame = encode(requests.ImageReady(number, 0))
             sent.append(time.monotonic_ns())
             client.send(frame)
             client.receive(None)
@@ -248,7 +261,7 @@ def busy(bench: Bench, running: int, step_ms: float, seconds: float) -> dict[str
 def main() -> None:
     """Prints one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[[], "idle", "way", "busy"], help="what to measure [all]")
+    parser.add_argument("parts", nargs="*", choices=[[], "idle", "way", "image", "busy"], help="what to measure [all]")
     parser.add_argument("--idle-seconds", type=float, default=60)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--block", type=int, default=50)
@@ -258,12 +271,14 @@ def main() -> None:
     parser.add_argument("--policy", default=ServeSettings().admission_policy)
     parser.add_argument("--journal", help="write a journal meanwhile")
     options = parser.parse_args()
-    parts = options.parts or ["idle", "way", "busy"]
+    parts = options.parts or ["idle", "way", "image", "busy"]
     found = {}
     with ExitStack() as stack:
         bench = Bench(stack, options.policy, options.journal, max(64, options.running))
         if "way" in parts:
-            found["way"] = way(bench, options.rounds, options.block)
+            found["way"] = way(bench, options.rounds, options.block, image=False)
+        if "image" in parts:
+            found["image"] = way(bench, options.rounds, options.block, image=True)
         if "busy" in parts:
             found["busy"] = busy(bench, options.running, options.step_ms, options.busy_seconds)
         if "idle" in parts:

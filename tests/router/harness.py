@@ -131,6 +131,7 @@ def router(
     queue_requests: int = 4,
     bound: int = 1 << 20,
     journal: JournalStart | None = None,
+    images: bool = False,
     **scheduling: object,
 ) -> Iterator[RouterProcess]:
     """A router that is ready, with one rank of 4 slots, pages of 4 tokens, vocabulary 100 and context 64."""
@@ -154,7 +155,7 @@ def router(
         process.stdin.write(encode(start))
         process.stdin.close()
         assert isinstance(from_router(it), control.ChildHello)
-        rank.send(encode(steps.RankHello(PROTOCOL, 0, 1, pages, 4, 4, 100, 64)))
+        rank.send(encode(steps.RankHello(PROTOCOL, 0, 1, pages, 4, 4, 100, 64, images)))
         ready = from_router(it)
         assert isinstance(ready, control.Ready), ready
         yield it

@@ -15,13 +15,16 @@ from lightllm_rs.metric.catalogue import CATALOGUE
 from supervisor.streams import Stream, complete
 
 # These need what this service does not do: dying processes, broken frames, requests that do not fit or share what is
-# being computed, a disk that fails; and, in a test below, a small pool.
+# being computed, a disk that fails, images; and, in a test below, a small pool.
 QUIET = {
     "lightllm_process_restarts_total",
     "lightllm_bad_frames_total",
     "lightllm_bypasses_total",
     "lightllm_deferrals_total",
+    "lightllm_image_stall_seconds",
     "lightllm_journal_errors_total",
+    "lightllm_prefills_ahead_total",
+    "lightllm_requests_awaiting_images",
     "lightllm_preemptions_total",
 }
 

@@ -96,6 +96,16 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("lightllm_deferrals_total", "counter", "router", "Requests that waited to share another's prefill."),
     Metric("lightllm_forks_total", "counter", "router", "Choices that began with a prompt computed for another."),
     Metric("lightllm_page_copies_total", "counter", "router", "Pages copied for such choices."),
+    Metric("lightllm_requests_awaiting_images", "gauge", "router", "Requests that only wait for an image."),
+    Metric("lightllm_prefills_ahead_total", "counter", "router", "Times text before a missing image was computed."),
+    Metric(
+        "lightllm_image_stall_seconds",
+        "histogram",
+        "router",
+        "Time in which a request with images could only wait for one.",
+        (),
+        _SECONDS,
+    ),
     Metric("lightllm_planned_tokens_total", "counter", "router", "Tokens in steps: prefill and decode."),
     Metric("lightllm_budget_tokens_total", "counter", "router", "Tokens that those steps had room for."),
     Metric(

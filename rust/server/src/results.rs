@@ -35,8 +35,12 @@ impl Router<'_> {
         self.journal.record(|recorder| recorder.update(result.step, begin, result.busy_us, &outputs));
         self.telemetry.observe(telemetry::UPDATE, seconds(updated - begin));
         self.telemetry.observe(telemetry::STEP, result.busy_us as f64 * 1e-6);
-        for admission in outputs.iter().filter_map(|output| output.admission) {
+        for output in &outputs {
+            let Some(admission) = output.admission else { continue };
             self.telemetry.observe(telemetry::QUEUE, seconds(admission.queue_ns));
+            if self.clients.get(output.request).is_some_and(|live| !live.shared.images.is_empty()) {
+                self.telemetry.observe(telemetry::IMAGE_STALL, seconds(admission.image_wait_ns));
+            }
         }
         let Self { output_writer, clients, outbox, .. } = self;
         output_writer.write(outputs, result.extras, &unanswered.requests, clients, outbox);

@@ -29,6 +29,8 @@ const QUEUE_VLLM: usize = 2;
 pub const PLAN: usize = 3;
 pub const UPDATE: usize = 4;
 pub const ENCODE: usize = 5;
+/// Time in which a request with images could only wait for one of them.
+pub const IMAGE_STALL: usize = 6;
 
 impl Telemetry {
     pub fn new(process: String) -> Self {
@@ -39,6 +41,7 @@ impl Telemetry {
             ("lightllm_scheduler_seconds", "plan"),
             ("lightllm_scheduler_seconds", "update"),
             ("lightllm_scheduler_seconds", "encode"),
+            ("lightllm_image_stall_seconds", ""),
         ];
         Self {
             process,
@@ -130,6 +133,7 @@ impl Telemetry {
             ("cache_ratio", cached / total),
             ("cache_hit_rate", hit_rate),
             ("gen_throughput", generated / elapsed),
+            ("lightllm_requests_awaiting_images", stats.awaiting_images as f64),
             ("lightllm_pages_free", stats.free_pages as f64),
             ("lightllm_pages_total", stats.total_pages as f64),
             ("lightllm_pages_running", held),
@@ -144,6 +148,7 @@ impl Telemetry {
             ("lightllm_bypasses_total", (totals.bypasses - last.bypasses) as f64),
             ("lightllm_deferrals_total", (totals.deferred - last.deferred) as f64),
             ("lightllm_forks_total", (totals.forks - last.forks) as f64),
+            ("lightllm_prefills_ahead_total", (totals.ahead - last.ahead) as f64),
             ("lightllm_page_copies_total", (totals.copies - last.copies) as f64),
             ("lightllm_planned_tokens_total", (totals.planned_tokens - last.planned_tokens) as f64),
             ("lightllm_budget_tokens_total", (totals.budget_tokens - last.budget_tokens) as f64),

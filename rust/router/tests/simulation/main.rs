@@ -4,6 +4,7 @@
 mod backend;
 mod driver;
 mod groups;
+mod images;
 mod interleavings;
 mod lateness;
 mod modes;
