@@ -90,7 +90,7 @@ class Publish(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="publi
 
 
 class Wait(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="wait"):
-    """Answered by `Decided` when nothing is pending any more."""
+    """Answered by `Decided` when nothing is pending any more, or something is to be written."""
 
     request: int
     leases: list[int]
@@ -222,7 +222,7 @@ class Leased(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="leased
 
 
 class Decided(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="decided"):
-    """One state a lease, none of them PENDING.
+    """One state a lease, none of them PENDING unless one is WRITE.
 
     Attributes:
         states: one byte each.

@@ -215,7 +215,7 @@ impl Model {
         while index < self.waits.len() {
             let (client, call, leases) = self.waits[index].clone();
             let states: Vec<State> = leases.iter().map(|lease| self.state(*lease)).collect();
-            if states.contains(&State::Pending) {
+            if states.contains(&State::Pending) && !states.contains(&State::Write) {
                 index += 1;
             } else {
                 self.said.push((client, call, Said::Decided(states)));

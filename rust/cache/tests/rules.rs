@@ -222,6 +222,34 @@ fn an_encoder_that_stops_gives_its_items_back_unharmed() {
     }
 }
 
+/// Two that wait for both of two items, of which each is now to write one: neither may wait for the other to begin.
+#[test]
+fn who_is_to_write_is_told_though_other_items_are_pending() {
+    let mut it = Story::new(8);
+    for client in [ClientId(4), ClientId(5)] {
+        it.cache.connect(client);
+    }
+    let (one, two) = (ClientId(4), ClientId(5));
+    it.acquire(one, &[(1, 1)]).expect("room");
+    it.acquire(two, &[(2, 1)]).expect("room");
+    let first = it.acquire(HTTP, &[(1, 1)]).expect("there")[0].lease;
+    let second = it.acquire(OTHER, &[(2, 1)]).expect("there")[0].lease;
+    let other_two = it.acquire(HTTP, &[(2, 1)]).expect("there")[0].lease;
+    let other_one = it.acquire(OTHER, &[(1, 1)]).expect("there")[0].lease;
+    for (client, leases) in [(HTTP, vec![first, other_two]), (OTHER, vec![second, other_one])] {
+        let request = it.call();
+        it.cache.wait(client, request, leases).expect("held");
+        assert!(it.answer().is_none());
+    }
+    for (writer, lease) in [(one, first), (two, second)] {
+        it.cache.disconnect(writer, true);
+        assert_eq!(it.decided(), [LeaseState::Write, LeaseState::Pending]);
+        let heir = if lease == first { HTTP } else { OTHER };
+        it.cache.publish(heir, &[lease]).expect("it writes");
+    }
+    assert_eq!(it.take(8, 0).expect("both").len(), 2);
+}
+
 #[test]
 fn encoders_get_as_much_as_they_ask_for() {
     let mut it = Story::new(20);

@@ -33,7 +33,7 @@ union! {
         "acquire" => Acquire { #[allow(missing_docs)] request: u64, #[allow(missing_docs)] wants: Vec<Want> }
         /// The data is written.
         "publish" => Publish { #[allow(missing_docs)] request: u64, #[allow(missing_docs)] leases: Vec<u64> }
-        /// Answered by [`Decided`] when nothing is pending any more.
+        /// Answered by [`Decided`] when nothing is pending any more, or something is to be written.
         "wait" => Wait { #[allow(missing_docs)] request: u64, #[allow(missing_docs)] leases: Vec<u64> }
         /// Written items to encode; answered by [`Leased`] when there is one.
         "take" => Take {
@@ -80,7 +80,7 @@ union! {
         "done" => Done { #[allow(missing_docs)] request: u64 }
         /// An entry for each item asked for, or those taken; None for a key that is not ready.
         "leased" => Leased { #[allow(missing_docs)] request: u64, #[allow(missing_docs)] items: Vec<Option<Granted>> }
-        /// One `STATE_` value a lease, none of them pending.
+        /// One `STATE_` value a lease; none of them is pending, unless one is to be written.
         "decided" => Decided {
             #[allow(missing_docs)] request: u64,
             #[allow(missing_docs)] states: ByteBuf,

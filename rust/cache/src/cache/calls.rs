@@ -64,7 +64,8 @@ impl Cache {
         Ok(())
     }
 
-    /// An [`Answer::Decided`] when none of these is pending.
+    /// An [`Answer::Decided`] when none of these is pending, or one fell to the client to be written: were it told
+    /// later, two that wait for one another's items would wait for ever.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a lease that the client does not have.
@@ -168,12 +169,12 @@ impl Cache {
         self.work.forget(client, request);
     }
 
-    /// Decides a wait, if all it waits for is.
+    /// Decides a wait, if all it waits for is, or the caller has to do something about it.
     pub(super) fn decide(&mut self, wait: WaitId) {
         let Wait { client, request, ref leases } = *self.waits.get(wait);
         let state = |lease: &LeaseId| self.slots[self.leases[lease].slot].lease_state(*lease);
         let states: Vec<LeaseState> = leases.iter().map(state).collect();
-        if !states.contains(&LeaseState::Pending) {
+        if states.contains(&LeaseState::Write) || !states.contains(&LeaseState::Pending) {
             self.end_wait(wait);
             self.tell(client, request, Answer::Decided(states));
         }

@@ -72,7 +72,7 @@ pub struct Granted {
 pub enum Answer {
     /// To acquire and take.
     Leased(Vec<Granted>),
-    /// To wait: what each lease allows, none of them pending.
+    /// To wait: what each lease allows; none of them is pending, unless one is to be written.
     Decided(Vec<LeaseState>),
     /// To an acquire that waited for room, and can't be done any more.
     Refused(Error),
