@@ -244,6 +244,40 @@ def test_text_takes_no_features(seeing: SeeingBackend, reference: Reference) -> 
     assert seeing.features.asked == []
 
 
+@pytest.mark.parametrize("prefix", [0, 3])
+def test_layout_of_graphs_with_pictures(seeing: SeeingBackend, reference: Reference, prefix: int) -> None:
+    """What a captured graph computes of a step whose prompts have pictures, beside a decode row."""
+    pictures = [FIRST, SECOND, THIRD]
+    prompt = seeing.prompt(ABOUT, pictures)
+    seeing.attach(0, prompt)
+    output = seeing.driver.generate(0, 3)
+    other, third = seeing.prompt([*ABOUT[:7], 20, 21, 22], pictures[:2]), seeing.prompt([7, IMAGE_TOKEN, 8], [THIRD])
+    seeing.attach(1, other, prefix_pages=seeing.driver.slots[0].pages[:prefix])
+    seeing.attach(2, third)
+    seeing.driver.decode(0)
+    seeing.driver.prefill(1)
+    seeing.driver.prefill(2)
+    message, _ = seeing.driver.message()
+    backend = seeing.backend
+    plan = read_plan(message, backend.capacity)
+    backend.slots.apply(plan)
+    backend.apply_changes(plan)
+    rows = step_rows(plan, plan.decode, plan.prefill, backend.slots, {})
+    assert rows.images is not None
+    assert backend.images is not None
+    layout = MixedLayout(4, 64, backend.state, sees=True)
+    room = backend.images.room(80).fill_(float("nan"))  # rows that are no picture's are never read
+    with torch.inference_mode():
+        features, errors = backend.images.rows(rows.images)
+        room.index_copy_(0, torch.from_numpy(rows.images.tokens - rows.decode_rows), features)
+        hidden = backend.model(layout.batch(torch.from_numpy(layout.array(rows)), room), backend.kv)
+        found = backend.model.logits(hidden[layout.outputs(np.arange(3), 1)])
+    assert not errors
+    assert_close(found[0], wanted(reference, prompt, pictures, output)[-1])
+    assert_close(found[1], wanted(reference, other, pictures[:2])[0])
+    assert_close(found[2], wanted(reference, third, [THIRD])[0])
+
+
 def test_layouts_of_graphs(seeing: SeeingBackend, reference: Reference) -> None:
     """What captured graphs compute: decode rows and prefill rows of prompts whose pictures are in the cache already."""
     pictures = [FIRST, SECOND, THIRD]
@@ -262,7 +296,7 @@ def test_layouts_of_graphs(seeing: SeeingBackend, reference: Reference) -> None:
     backend.apply_changes(plan)
     rows = step_rows(plan, plan.decode, plan.prefill, backend.slots, {})
     assert rows.images is None
-    layout = MixedLayout(4, 64, backend.state)
+    layout = MixedLayout(4, 64, backend.state, sees=True)
     decode = rows.positions[:1]
     with torch.inference_mode():
         hidden = backend.model(layout.batch(torch.from_numpy(layout.array(rows))), backend.kv)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lightllm_rs.layers.batch import Batch, ImageRows
+from lightllm_rs.layers.batch import Batch
+from lightllm_rs.layers.image_rows import ImageRows
 from lightllm_rs.layers.kv_cache import KvCache
 from lightllm_rs.models import CausalLM
 

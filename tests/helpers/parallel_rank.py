@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 
 from helpers.model_runner import ModelRunner, Sequence
 from lightllm_rs.checkpoint import locate
-from lightllm_rs.layers.batch import ImageRows
 from lightllm_rs.layers.fp8_matrix import Fp8Matrix
+from lightllm_rs.layers.image_rows import IndexedRows
 from lightllm_rs.layers.parallel import TensorParallel
 from lightllm_rs.models import load_model
 
@@ -32,7 +32,7 @@ def logits_of(folder: str, tp: TensorParallel, rounded: bool = False) -> torch.T
     images = None
     if (vision := model.config.vision) is not None:  # rank 0 alone has the features
         features = torch.randn(7, vision.width(model.config.hidden), generator=torch.Generator().manual_seed(5))
-        images = ImageRows(torch.arange(4, 11), features if tp.rank == 0 else None)
+        images = IndexedRows(torch.arange(4, 11), features if tp.rank == 0 else None)
     steps = [
         runner.step([], [(first, 38)], every=True, images=images),
         runner.step([first], [(second, 20)], every=True),

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from lightllm_rs.layers.batch import Batch, ImageRows
+from lightllm_rs.layers.batch import Batch
+from lightllm_rs.layers.image_rows import IndexedRows
 from lightllm_rs.layers.kv_cache import KvCache
 from lightllm_rs.models import CausalLM
 from lightllm_rs.vision import FIRST_SYNTHETIC, Span, synthetic_ids
@@ -35,7 +36,7 @@ class SeeingModel:
         (tokens,) = (batch.token_ids >= FIRST_SYNTHETIC).nonzero(as_tuple=True)
         if len(tokens):
             features = torch.stack([self.rows[token] for token in batch.token_ids[tokens].tolist()])
-            batch.images = ImageRows(tokens, features)
+            batch.images = IndexedRows(tokens, features)
             batch.token_ids = batch.token_ids.index_fill(0, tokens, 0)
         hidden: Tensor = self.model(batch, kv)
         return hidden

@@ -41,7 +41,7 @@ def test_two_ranks_equal_one(tmp_path: Path) -> None:
     folders.append(str(make_seeing_model(tmp_path / "qwen3-vl", "qwen3_vl")))
     results = [str(tmp_path / f"{rank}.safetensors") for rank in range(2)]
     script = Path(parallel_rank.__file__)
-    environment = {**os.environ, "PYTHONPATH": str(script.parent.parent)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(script.parent.parent), *sys.path])}
     ranks = [
         subprocess.Popen(
             [sys.executable, str(script), str(rank), "2", str(tmp_path / "store"), results[rank], *folders],

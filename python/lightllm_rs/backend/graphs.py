@@ -69,8 +69,8 @@ class DecodeGraphs:
         if size >= PREFIX_ROWS:
             packed.add("graph.prefixes", prefix_work(rows.groups, size, rows.page_size).words(ITEMS))
 
-    def run(self, rows: StepRows, packed: Packed) -> Tensor:
-        """The final hidden states [n, hidden] of n rows; good until the next run."""
+    def run(self, rows: StepRows, packed: Packed, features: Tensor | None) -> Tensor:
+        """The final hidden states [n, hidden] of n rows; good until the next run. Decode rows have no features."""
         size = self._size(rows)
         self._slots[:size].copy_(packed["graph.slots"])
         self._positions[:size].copy_(packed["graph.positions"])

@@ -11,6 +11,7 @@ from lightllm_rs.backend.plan import Array
 from lightllm_rs.backend.prefix_work import ITEMS, PREFIX_ROWS, prefix_words, prefix_work, prefixes_of
 from lightllm_rs.backend.step_rows import StepRows
 from lightllm_rs.layers.batch import Batch
+from lightllm_rs.layers.image_rows import MaskedRows
 from lightllm_rs.messages.steps import GROUP_WORDS
 
 PREFILL_ROWS = 16
@@ -21,23 +22,27 @@ NOWHERE = -1
 
 
 class MixedLayout:
-    """Room for D decode rows and T prefill tokens.
+    """Room for D decode rows and T prefill tokens, which may stand for pictures where the model sees.
 
     Padding decode rows belong to the padding slot; padding tokens are one more prefill row of that slot. The array:
-    slots [D], positions [D]; ids [T], rotary positions [T], cache indices [T]; and of the R = PREFILL_ROWS + 1 prefill
-    rows slots [R], lengths [R], last tokens [R] (counted from token D), starts [R + 1]; and the words of shared
-    prefixes, if D is PREFIX_ROWS or more.
+    slots [D], positions [D]; ids [T], rotary positions [T] ([3, T] where they have three axes), cache indices [T]; and
+    of the R = PREFILL_ROWS + 1 prefill rows slots [R], lengths [R], last tokens [R] (counted from token D), starts
+    [R + 1]; if the model sees, which tokens are pictures' [T]; and the words of shared prefixes, if D is PREFIX_ROWS or
+    more.
 
     Attributes:
         decodes, tokens: D and T; tokens is at most the context, as the padding is one request.
         size: of the array.
     """
 
-    def __init__(self, decodes: int, tokens: int, state: DeviceState) -> None:
-        self.decodes, self.tokens, self._state = decodes, tokens, state
+    def __init__(self, decodes: int, tokens: int, state: DeviceState, *, sees: bool = False) -> None:
+        self.decodes, self.tokens, self._state, self._sees = decodes, tokens, state, sees
+        self._axes = 1 if state.position_offsets is None else 3
         rows = PREFILL_ROWS + 1
         prefixes = prefix_words(decodes) if decodes >= PREFIX_ROWS else 0
-        self._sizes = [decodes, decodes, tokens, tokens, tokens, rows, rows, rows, rows + 1, prefixes]
+        seen = tokens if sees else 0
+        rope = self._axes * tokens
+        self._sizes = [decodes, decodes, tokens, rope, tokens, rows, rows, rows, rows + 1, seen, prefixes]
         self.size = sum(self._sizes)
 
     def array(self, rows: StepRows | None) -> Array:
@@ -45,19 +50,19 @@ class MixedLayout:
         nothing = np.zeros(0, dtype=np.int64)
         if rows is None:
             padding = self._padded(nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
-            return np.concatenate([padding, self._prefixes(None)])
+            return np.concatenate([padding, self._seen(None), self._prefixes(None)])
         count = rows.decode_rows
         padded = self._padded(
             rows.slots[:count],
             rows.positions[:count],
             rows.token_ids,
-            rows.rope[count:],
+            rows.rope[..., count:],
             rows.cache_indices[count:],
             rows.slots[count:],
             rows.ends[count:],
             rows.last_tokens[count:] - count,
         )
-        return np.concatenate([padded, self._prefixes(rows)])
+        return np.concatenate([padded, self._seen(rows), self._prefixes(rows)])
 
     def outputs(self, rows: Array, decode_rows: int) -> Array:
         """Where the hidden states of a step's rows are among those of the batch."""
@@ -89,8 +94,7 @@ class MixedLayout:
                 _fill(decode_slots, self.decodes, padding_slot),
                 _fill(decode_positions, self.decodes, 0),
                 _fill(ids, tokens, 0),
-                positions,
-                np.arange(padding),
+                *self._rope(positions, padding),
                 _fill(cache_indices, tokens, NOWHERE),
                 _fill(slots, PREFILL_ROWS + 1, padding_slot),
                 all_lengths,
@@ -99,23 +103,46 @@ class MixedLayout:
             ]
         )
 
+    def _rope(self, positions: Array, padding: int) -> list[Array]:
+        """Rotary positions, axis after axis, each with its padding."""
+        axes = [positions] * self._axes if positions.ndim == 1 else list(positions)
+        return [part for axis in axes for part in (axis, np.arange(padding))]
+
+    def _seen(self, rows: StepRows | None) -> Array:
+        seen = np.zeros(self.tokens if self._sees else 0, dtype=np.int64)
+        if rows is not None and rows.images is not None:
+            seen[rows.images.tokens - rows.decode_rows] = 1
+        return seen
+
     def _prefixes(self, rows: StepRows | None) -> Array:
         if not self._sizes[-1]:
             return np.zeros(0, dtype=np.int64)
         groups = np.zeros((0, GROUP_WORDS), dtype=np.int64) if rows is None else rows.groups
         return prefix_work(groups, self.decodes, self._state.capacity.page_size).words(ITEMS)
 
-    def batch(self, inputs: Tensor) -> Batch:
-        """The batch of an array (int64 [size], on the device), made on the device."""
+    def batch(self, inputs: Tensor, features: Tensor | None = None) -> Batch:
+        """The batch of an array (int64 [size], on the device), made on the device.
+
+        features: [T or more, width], row t those of prefill token t if it is a picture's; None on ranks without.
+        """
         decodes, state = self.decodes, self._state
         parts = torch.split(inputs, self._sizes)
-        decode_slots, decode_positions, ids, positions, cache_indices, slots, lengths, lasts, starts, prefixes = parts
+        decode_slots, decode_positions, ids, positions, cache_indices, slots, lengths, lasts, starts, seen, prefixes = (
+            parts
+        )
         tables = state.page_tables_of(decode_slots)
         page_size = state.capacity.page_size
         pages = tables.gather(1, (decode_positions // page_size).unsqueeze(-1)).squeeze(-1).to(torch.int64)
+        rope = state.rotary_of(decode_slots, decode_positions)
+        axes = () if self._axes == 1 else (self._axes,)
+        rope = rope.expand(*axes, -1)
+        images = None
+        if self._sees:
+            rows = None if features is None else features[: self.tokens]
+            images = MaskedRows(decodes, (seen != 0).unsqueeze(-1), rows)
         return Batch(
             token_ids=torch.cat([state.tokens_of(decode_slots), ids]),
-            positions=torch.cat([state.rotary_of(decode_slots, decode_positions), positions]),
+            positions=torch.cat([rope, positions.view(*axes, -1)], dim=-1),
             slot_pages=torch.cat([pages * page_size + decode_positions % page_size, cache_indices]),
             output_rows=torch.cat([torch.arange(decodes, device=slots.device), lasts + decodes]),
             decode_rows=decodes,
@@ -125,6 +152,7 @@ class MixedLayout:
             prefill_page_table=state.page_tables_of(slots),
             prefill_starts=starts.to(torch.int32),
             prefill_lengths=lengths.to(torch.int32),
+            images=images,
         )
 
 

@@ -28,6 +28,10 @@ class SpanFeatures:
             gone = set(slots)
             self._held = {place: held for place, held in self._held.items() if place[0] not in gone}
 
+    def room(self, tokens: int) -> Tensor:
+        """[tokens, width], zeros: where the features of a captured step go."""
+        return torch.zeros((tokens, self.width), dtype=self._dtype, device=self._device)
+
     def rows(self, images: ImageTokens) -> tuple[Tensor, dict[int, str]]:
         """Features [N, width] of a step's tokens, and the rows that fail, with the reasons; theirs are zero."""
         self._fetch([part for part in images.parts if place_of(part) not in self._held])

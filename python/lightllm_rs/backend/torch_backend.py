@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lightllm_rs.backend.base import LaunchedStep, ModelBackend, PhaseReporter
 from lightllm_rs.backend.device import choose_dtype, choose_kv_dtype, open_device
@@ -35,7 +36,7 @@ from lightllm_rs.backend.torch_step import NO_ERRORS, TorchStep
 from lightllm_rs.backend.transfer import Packed
 from lightllm_rs.backend.worst_step import estimated_working, graphs_working, images_working, worst_capacity, worst_plan
 from lightllm_rs.checkpoint import CheckpointError, ModelConfig
-from lightllm_rs.layers.batch import ImageRows
+from lightllm_rs.layers.image_rows import IndexedRows
 from lightllm_rs.layers.kv_cache import KvCache
 from lightllm_rs.layers.parallel import TensorParallel
 from lightllm_rs.models import CausalLM, load_model
@@ -144,7 +145,8 @@ class TorchBackend(ModelBackend):
         gc.collect()
         gc.freeze()
         pool = torch.cuda.graph_pool_handle()
-        mixed = MixedGraphs(self.model, self.kv, self.state, pool)  # the largest first: the others fit into its memory
+        # The largest first: the others fit into its memory.
+        mixed = MixedGraphs(self.model, self.kv, self.state, pool, self.images)
         self.graphs = (DecodeGraphs(self.model, self.kv, self.state, pool), mixed)
         return len(self.graphs[0].sizes) + len(mixed)
 
@@ -200,11 +202,14 @@ class TorchBackend(ModelBackend):
         if asked is not None:
             pack_rows(asked, packed)
         errors: Mapping[int, str] = NO_ERRORS
+        features: Tensor | None = None
+        if rows.images is not None and self.images is not None:
+            features, errors = self.images.rows(rows.images)
         graphs = next((graphs for graphs in self.graphs or () if graphs.fits(rows)), None)
         if graphs is not None:
             graphs.pack(rows, packed)
             packed.send(self.device)
-            hidden = graphs.run(rows, packed)
+            hidden = graphs.run(rows, packed, features)
         else:
             outputs = [rows.last_tokens[emitting], rows.last_tokens[silent]]
             if rows.prompt is not None:
@@ -214,10 +219,7 @@ class TorchBackend(ModelBackend):
             packed.send(self.device)
             batch = batch_of(rows, packed, self.state)
             if rows.images is not None:
-                features = None
-                if self.images is not None:
-                    features, errors = self.images.rows(rows.images)
-                batch.images = ImageRows(packed["images"], features)
+                batch.images = IndexedRows(packed["images"], features)
             hidden = self.model(batch, self.kv)
         sampled = silent_good = scores = None
         checked = emitting.size + silent.size

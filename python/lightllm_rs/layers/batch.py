@@ -8,35 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..kernels.paged_decode_attention import SharedPrefixes
-
-
-@dataclass(frozen=True)
-class ImageRows:
-    """The tokens of a batch that stand for pictures.
-
-    tokens: int64 [N], indices of tokens of the batch, ascending.
-    features: [N, hidden * levels], in the model's dtype: the first level stands in place of the token's embedding, each
-        further one is added after one more of the first layers. None on tensor parallel ranks other than 0, whose part
-        of the sum over the ranks is zero.
-    """
-
-    tokens: Tensor
-    features: Tensor | None
-
-    def place(self, x: Tensor) -> None:
-        """Put the first level in place of the embeddings x [T, hidden], a rank's part of the sum."""
-        if self.features is None:
-            x.index_fill_(0, self.tokens, 0.0)
-        else:
-            x.index_copy_(0, self.tokens, self.features[:, : x.shape[1]])
-
-    def add(self, x: Tensor, layer: int) -> None:
-        """Add the level of layer number `layer`, where there is one, to a rank's part of what follows that layer."""
-        if self.features is None:
-            return
-        start = (layer + 1) * x.shape[1]
-        if start < self.features.shape[1]:
-            x.index_add_(0, self.tokens, self.features[:, start : start + x.shape[1]])
+from .image_rows import ImageRows
 
 
 @dataclass
