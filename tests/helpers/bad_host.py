@@ -88,6 +88,7 @@ class BadHost:
         self.open = 0
         self.most = 0
         self.port = 0
+        self._dialling = 0
         self._changed = asyncio.Event()
         self.network = PublicNetwork(self._resolve, self._dial)
 
@@ -101,7 +102,12 @@ class BadHost:
         self.dialled.append(str(address))
         if str(address) == "203.0.114.1":
             raise Unreachable  # a public address where nobody listens
-        return await httpcore.AnyIOBackend().connect_tcp("127.0.0.1", self.port)
+        self._dialling += 1
+        try:
+            return await httpcore.AnyIOBackend().connect_tcp("127.0.0.1", self.port)
+        finally:
+            self._dialling -= 1
+            self._changed.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, with one request."""
@@ -122,6 +128,14 @@ class BadHost:
             self._count(-1)
             writer.close()
 
+    async def stare(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection in which nothing is said."""
+        self._count(1)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        self._count(-1)
+        writer.close()
+
     async def _reply(self, reply: Reply, writer: asyncio.StreamWriter) -> None:
         await reply(writer)
 
@@ -136,15 +150,23 @@ class BadHost:
             self._changed.clear()
             await self._changed.wait()
 
+    async def settled(self) -> None:
+        """Until no connection is being made; those that nobody wants any more are closed then."""
+        while self._dialling:
+            self._changed.clear()
+            await self._changed.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)
+
 
 @asynccontextmanager
-async def bad_host(tls: ssl.SSLContext | None = None) -> AsyncIterator[BadHost]:
-    """A running one."""
+async def bad_host(tls: ssl.SSLContext | None = None, begins: bool = True) -> AsyncIterator[BadHost]:
+    """A running one. Unless it `begins`, it takes connections and says nothing."""
     host = BadHost()
     connections: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(host.serve(reader, writer))
+        task = asyncio.create_task(host.serve(reader, writer) if begins else host.stare(reader, writer))
         connections.add(task)
         task.add_done_callback(connections.discard)
 
@@ -153,6 +175,7 @@ async def bad_host(tls: ssl.SSLContext | None = None) -> AsyncIterator[BadHost]:
     try:
         yield host
     finally:
+        await host.settled()
         server.close()
         for task in list(connections):
             task.cancel()

@@ -285,6 +285,36 @@ def test_a_cancelled_fetch_closes_its_connection() -> None:
     asyncio.run(run())
 
 
+def test_a_host_that_never_begins_with_tls_leaves_nothing_open() -> None:
+    async def run() -> None:
+        async with bad_host(begins=False) as host:
+            fetcher = Fetcher(replace(PATIENT, fetch_seconds=0.1), host.network)
+            for _ in range(3):
+                with pytest.raises(MediaError, match=r"0\.1 seconds"):
+                    await fetcher.fetch("https://pictures.example/", lambda size: None)
+                await host.until(0)
+
+    asyncio.run(run())
+
+
+def test_fetches_that_are_given_up_at_any_time_leave_nothing_open() -> None:
+    async def run() -> None:
+        async with bad_host() as host:
+            host.pages["/"] = endless(HEAD, b"x", 0.01)
+            fetcher = Fetcher(PATIENT, host.network)
+            for turns in range(40):
+                task = asyncio.create_task(fetcher.fetch(URL, lambda size: None))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            await host.settled()  # a connection may be made after the end of its fetch
+            await host.until(0)
+
+    asyncio.run(run())
+
+
 def test_certificates_are_checked_against_the_name(tmp_path: Path) -> None:
     trust, server = authority_and_host(tmp_path, "pictures.example")
     untrusted, _ = authority_and_host(tmp_path, "other.example")

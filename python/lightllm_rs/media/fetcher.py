@@ -12,7 +12,7 @@ from lightllm_rs import __version__
 from lightllm_rs.media.errors import MediaError, Overloaded, too_many_bytes
 from lightllm_rs.media.limits import Limits
 from lightllm_rs.media.locations import Location, in_domains, parse_location
-from lightllm_rs.media.network import PublicNetwork, Resolver, Unreachable, dial
+from lightllm_rs.media.network import Connections, PublicNetwork, Resolver, Unreachable, dial
 
 WAITING = 8
 """So many times as many fetches may wait as may run."""
@@ -79,13 +79,17 @@ class Fetcher:
     async def _fetch(self, location: Location, count: Count) -> bytes:
         for _ in range(self._limits.redirects + 1):
             self._check_domain(location)
-            answer = await self._ask(location, count)
+            connections = Connections(self._network)
+            try:
+                answer = await self._ask(location, connections, count)
+            finally:
+                await connections.close()
             if isinstance(answer, bytes):
                 return answer
             location = answer
         raise _failed(f"it is redirected more than {self._limits.redirects} times")
 
-    async def _ask(self, location: Location, count: Count) -> bytes | Location:
+    async def _ask(self, location: Location, connections: Connections, count: Count) -> bytes | Location:
         """One request: the body, or where it is."""
         scheme = b"https" if location.secure else b"http"
         url = httpcore.URL(
@@ -99,7 +103,7 @@ class Fetcher:
             ("Connection", "close"),
         ]
         async with (
-            httpcore.AsyncConnectionPool(ssl_context=self._tls, network_backend=self._network) as pool,
+            httpcore.AsyncConnectionPool(ssl_context=self._tls, network_backend=connections) as pool,
             pool.stream("GET", url, headers=headers) as response,
         ):
             fields = {name.lower(): value for name, value in response.headers}

@@ -7,6 +7,7 @@ laid out by it before anything is decoded.
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from dataclasses import dataclass
 
@@ -54,8 +55,10 @@ _TURNS = {
 _BEGINNINGS = (b"\x89PNG", b"\xff\xd8", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _DAMAGED = "the image is damaged or cut off"
 
-# What Pillow warns of (odd metadata, large pictures) is either refused here or of no account.
+# What Pillow warns of (odd metadata, large pictures) is either refused here or of no account; callers must not fill the
+# log with it.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import contextlib
 import ipaddress
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 import httpcore
@@ -27,7 +27,7 @@ MOST_ADDRESSES = 4
 Resolve = Callable[[str, int], Awaitable[list[Address]]]
 """Host name and port -> its addresses. Raises Unreachable."""
 
-Dial = Callable[[Address, int], Awaitable[httpcore.AsyncNetworkStream]]
+Dial = Callable[[Address, int], Coroutine[Any, Any, httpcore.AsyncNetworkStream]]
 """Address and port -> a connection. Raises Unreachable."""
 
 
@@ -60,7 +60,7 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
             raise Unreachable
         for address in addresses[:MOST_ADDRESSES]:
             try:
-                return await self._dial(address, port)
+                return await _unbroken(self._dial(address, port))
             except Unreachable:
                 continue
         raise Unreachable
@@ -80,6 +80,54 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         """Waits between two tries of the library."""
         await asyncio.sleep(seconds)
+
+
+async def _unbroken(dialling: Coroutine[Any, Any, httpcore.AsyncNetworkStream]) -> httpcore.AsyncNetworkStream:
+    """What it returns. Broken off in the middle, it would leave its connection open for ever: so it ends by itself."""
+    task = asyncio.create_task(dialling)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_close_late)
+        raise
+
+
+def _close_late(task: asyncio.Task[httpcore.AsyncNetworkStream]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        closing = asyncio.ensure_future(task.result().aclose())
+        _closing.add(closing)
+        closing.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Future[None]] = set()
+
+
+class Connections(httpcore.AsyncNetworkBackend):
+    """The connections of one fetch, all of which `close` closes: the library leaves one open that is broken off while
+    TLS begins."""
+
+    def __init__(self, network: httpcore.AsyncNetworkBackend) -> None:
+        self._network = network
+        self._streams: list[httpcore.AsyncNetworkStream] = []
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """As the network does it."""
+        stream = await self._network.connect_tcp(host, port, timeout, local_address, socket_options)
+        self._streams.append(stream)
+        return stream
+
+    async def close(self) -> None:
+        """Closes what is open."""
+        for stream in self._streams:
+            await stream.aclose()
+        self._streams.clear()
 
 
 class Resolver:
