@@ -28,18 +28,21 @@ class PatchGrid:
     windows: tuple[int, ...]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)  # a large picture takes a megabyte
 def patch_grid(rows: int, columns: int, merge: int, window: int) -> PatchGrid:
     """Of a picture of `rows` by `columns` tokens; `window`: side of a window of attention in tokens, 0: there are none.
 
-    The windows begin at the top left; those at the right and at the bottom may be smaller.
+    The windows begin at the top left; those at the right and at the bottom may be smaller. The largest come first, as
+    neighbours of the same size are computed together where attention does not take many sizes at once.
     """
     token_rows, token_columns = (axis.reshape(-1) for axis in np.indices((rows, columns)))
     order, windows = None, ()
     if window:
         of_window = token_rows // window * -(-columns // window) + token_columns // window
-        order = np.argsort(of_window, kind="stable").astype(np.int64)
-        windows = tuple((np.bincount(of_window) * merge * merge).tolist())
+        sizes = np.bincount(of_window)
+        largest_first = np.argsort(-sizes, kind="stable")
+        order = np.argsort(np.argsort(largest_first)[of_window], kind="stable").astype(np.int64)
+        windows = tuple((sizes[largest_first] * merge * merge).tolist())
         token_rows, token_columns = token_rows[order], token_columns[order]
     inner_rows, inner_columns = (axis.reshape(-1) for axis in np.indices((merge, merge)))
     return PatchGrid(
