@@ -23,6 +23,9 @@ pub fn check(add: &Add, capacity: &Capacity) -> Result<Vec<scheduler::ImageSpan>
         if image.key.len() != ImageSpan::KEY_BYTES {
             return wrong("its key has not 16 bytes");
         }
+        if image.grid.contains(&0) {
+            return wrong("its grid is empty");
+        }
         let start = image.start as usize;
         let Some(ids) = start.checked_add(image.tokens as usize).and_then(|end| prompt.get(start..end)) else {
             return wrong("it goes past the prompt");
@@ -126,6 +129,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let key = ImageSpan { key: ByteBuf::from([1; 15]), ..image(0, 1) };
+        let grid = ImageSpan { grid: [1, 0, 1], ..image(0, 1) };
         let logprobs = Sampling { prompt_logprobs: 0, ..sampling() };
         let many = (0..=MAX_SPANS as u32).map(|start| image(start, 1)).collect();
         let cases = [
@@ -138,6 +142,7 @@ mod tests {
             (add(vec![IMAGE], vec![image(u32::MAX, u32::MAX)]), "it goes past the prompt"),
             (add(vec![IMAGE; 3], vec![image(0, 2), image(1, 2)]), "image 1 of the prompt is refused: it begins before"),
             (add(vec![IMAGE], vec![key]), "its key has not 16 bytes"),
+            (add(vec![IMAGE], vec![grid]), "its grid is empty"),
             (add(vec![IMAGE; MAX_SPANS + 1], many), "the prompt has 1025 images: give 1024 at most"),
             (Add { position_offset: 1, ..add(vec![1], vec![]) }, "position_offset is 1"),
             (Add { position_offset: -2, ..add(vec![1], vec![]) }, "position_offset is -2"),
