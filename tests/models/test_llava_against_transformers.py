@@ -11,15 +11,15 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoModelForImageTextToText
 
 from helpers.model_runner import ModelRunner, Sequence
 from helpers.seeing_model import SeeingModel
+from helpers.tiled_reference import TiledReference
 from helpers.tiny_vl import CONFIGS, IMAGE, make_tiny_vl
 from lightllm_rs.checkpoint import locate
 from lightllm_rs.models import CausalLM, load_model
 from lightllm_rs.models.vision import VisionTower, load_tower
-from lightllm_rs.vision import FIRST_SYNTHETIC, Expanded, Geometry, ImageInput, expand, open_geometry
+from lightllm_rs.vision import FIRST_SYNTHETIC, Geometry, ImageInput, expand, open_geometry
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-4
@@ -46,9 +46,7 @@ class Eyes:
         self.geometry: Geometry = geometry
         self.tower: VisionTower = load_tower(checkpoint, geometry, dtype=torch.float32, device=CPU)
         self.model = SeeingModel(load_model(checkpoint, dtype=torch.float32, device=CPU))
-        self.reference = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation="eager"
-        ).eval()
+        self.reference = TiledReference(folder, self.tower)
 
     def runner(self) -> ModelRunner:
         return ModelRunner(cast(CausalLM, self.model), dtype=torch.float32, device="cpu", pages=128)
@@ -72,19 +70,8 @@ class Eyes:
         expanded = expand(ids, images, self.geometry)
         with torch.inference_mode():
             self.model.show(expanded.spans, self.tower.encode(pixels))
-        return expanded.ids, self.wanted(expanded, pictures)
-
-    def wanted(self, expanded: Expanded, pictures: list[Image.Image]) -> Tensor:
         plain = [IMAGE if token >= FIRST_SYNTHETIC else token for token in expanded.ids]
-        inputs: dict[str, Any] = {"input_ids": torch.tensor([plain])}
-        if pictures:
-            values = [self.tower.pixels(one).values for one in pictures]
-            if self.reference.config.model_type == "llava_next":
-                inputs["image_sizes"] = torch.tensor([[one.height, one.width] for one in pictures])
-            inputs["pixel_values"] = torch.cat(values)
-        with torch.inference_mode():
-            logits: Tensor = self.reference(**inputs).logits[0]
-        return logits
+        return expanded.ids, self.reference.logits(plain, pictures)
 
 
 @pytest.fixture(scope="module", params=VARIANTS, name="eyes")

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoModelForImageTextToText
 
+from helpers.tiled_reference import TiledReference
 from helpers.tiny_models import write_json
 from helpers.tiny_vl import CONFIGS, make_tiny_vl, tiny_vl_config
 from lightllm_rs.checkpoint import CheckpointError, locate
@@ -65,18 +65,8 @@ def pictures() -> list[Image.Image]:
 
 
 def wanted_features(folder: Path, tower: VisionTower) -> list[Tensor]:
-    """transformers' features of each picture, alone, from transformers' processor with the folder's own settings."""
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-    features = []
-    for picture in pictures():
-        inputs = {"pixel_values": tower.pixels(picture).values}
-        if model.config.model_type == "llava_next":
-            inputs["image_sizes"] = torch.tensor([[picture.height, picture.width]])
-        with torch.inference_mode():
-            found = model.model.get_image_features(**inputs, return_dict=True).pooler_output
-        found = list(found) if isinstance(found, (list, tuple)) else [found]
-        features.append(torch.cat([part.flatten(0, -2) for part in found]))
-    return features
+    reference = TiledReference(folder, tower)
+    return [reference.features(picture) for picture in pictures()]
 
 
 def assert_close(actual: Tensor, wanted: Tensor, tolerance: float = 1e-4) -> None:
