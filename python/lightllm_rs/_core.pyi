@@ -7,12 +7,26 @@ Times are integers in nanoseconds of any clock that does not run backwards. Wher
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import ClassVar, Protocol, final
+from typing import Any, ClassVar, Protocol, TypeAlias, final
+
+import numpy as np
+from typing_extensions import Buffer
+
+_Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 
 __all__ = [
     "Admission",
     "Attach",
     "BadResult",
+    "CacheClient",
+    "CacheCorrupt",
+    "CacheError",
+    "CacheGone",
+    "CacheManagerError",
+    "CacheRefused",
+    "CacheTimeout",
+    "CacheTooLarge",
+    "CacheView",
     "ClockRanBackwards",
     "ContextExceeded",
     "DeadlineMissed",
@@ -25,6 +39,7 @@ __all__ = [
     "InputError",
     "InvalidArgument",
     "InvalidConfig",
+    "Lease",
     "Logprobs",
     "News",
     "NothingToDo",
@@ -53,10 +68,12 @@ __all__ = [
     "TooLargeForPool",
     "TooManySiblings",
     "UnexpectedStep",
+    "Want",
     "break_scheduler",
     "past_future_paper",
     "reencode_frame",
     "replay_journal",
+    "run_cache_manager",
     "run_router",
     "simulate",
     "summarize_journal",
@@ -1017,6 +1034,204 @@ def summarize_journal(path: str | PathLike[str]) -> str:
 
 class RouterError(Exception):
     """The router process ended with an error; the text is its last words."""
+
+# The cache of images in shared memory: `lightllm_rs.cache`.
+
+class CacheError(Exception):
+    """A call that the cache did not do."""
+
+class CacheGone(CacheError, ConnectionError):
+    """The cache manager has ended; its successor is another one."""
+
+class CacheTimeout(CacheError, TimeoutError):
+    """No answer came in time, and the call is withdrawn."""
+
+class CacheTooLarge(CacheError):
+    """Items that never fit into the cache's memory together."""
+
+    needed: int
+    """Bytes of whole pages that they need."""
+    total: int
+    """Bytes that there are."""
+
+class CacheRefused(CacheError, ValueError):
+    """A call that breaks the contract; it changed nothing."""
+
+class CacheCorrupt(CacheError, RuntimeError):
+    """What is in the shared memory is not what the cache manager says."""
+
+class CacheManagerError(Exception):
+    """The cache manager ended with an error."""
+
+def run_cache_manager(start: bytes) -> None:
+    """Runs the cache manager until the supervisor says stop.
+
+    Args:
+        start: an encoded `lightllm_rs.messages.cache.CacheStart`.
+
+    Raises:
+        CacheManagerError: the process has to end; the supervisor has been told why.
+    """
+
+@final
+class Want:
+    """An item that somebody needs.
+
+    Args:
+        key: its name, 16 bytes: a hash of its bytes and of all settings that its features depend on.
+        data_len: bytes of the original, at least 1.
+        feature_len: bytes of the features, at least 1.
+        pixels: what `CacheClient.take` sums up.
+        recipe: what the encoder has to know beside the bytes, at most 4096 bytes; the cache does not read it.
+    """
+
+    def __new__(
+        cls, key: bytes, data_len: int, feature_len: int, pixels: int = 0, recipe: bytes | None = None
+    ) -> Want: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def data_len(self) -> int: ...
+    @property
+    def feature_len(self) -> int: ...
+    @property
+    def pixels(self) -> int: ...
+    @property
+    def recipe(self) -> bytes: ...
+
+@final
+class Lease:
+    """The right to use an item. It is given back when it and all views of it are gone, or at once by `release`."""
+
+    @property
+    def key(self) -> bytes:
+        """Name of the item."""
+    @property
+    def state(self) -> str:
+        """See `lightllm_rs.cache.State`. It changes with calls of this client only."""
+    @property
+    def error(self) -> str:
+        """Why the item failed; empty if it did not."""
+    @property
+    def data_len(self) -> int:
+        """Bytes of the original."""
+    @property
+    def feature_len(self) -> int:
+        """Bytes of the features."""
+    @property
+    def pixels(self) -> int:
+        """As wanted."""
+    @property
+    def recipe(self) -> bytes:
+        """As wanted, in a lease that was taken; empty in others."""
+    @property
+    def ended(self) -> bool:
+        """Whether it was given back, or ended with what it was for."""
+    @property
+    def data(self) -> _Bytes:
+        """The original: writable for its writer, read-only for its encoder. Raises CacheRefused for others."""
+    @property
+    def features(self) -> _Bytes:
+        """The features: read-only once they are ready, writable for the encoder. Raises CacheRefused before that."""
+    @property
+    def features_unguarded(self) -> _Bytes:
+        """The same, not marked read-only, for torch, which warns of marked memory. Only the encoder may write there."""
+    def write_data(self, bytes: Buffer) -> None:
+        """Writes all of the original: one copy, without the GIL if it comes from `bytes`.
+
+        Raises:
+            CacheRefused: this lease is not the writer's, or the length is not `data_len`.
+        """
+    def write_features(self, bytes: Buffer) -> None:
+        """The same for all of the features, in a lease that was taken."""
+    def release(self) -> None:
+        """Gives the item back now. Views of it must not be used any more. The second time nothing happens."""
+
+@final
+class CacheView:
+    """The base of a view's array; keeps mapping and lease."""
+
+    @property
+    def __array_interface__(self) -> dict[str, object]: ...
+
+@final
+class CacheClient:
+    """A connection to the cache manager, with its shared memory mapped. Dropped or closed, it gives all back.
+
+    Several threads may use it at once. Calls block without the GIL, for `timeout` seconds at most (None: for ever), and
+    Python's signal handlers run meanwhile. A call that raises has changed nothing; what it still brings is given back.
+    Calls named `begin_` return a number at once, under which the result comes out of `finished`.
+
+    Args:
+        endpoint: the cache manager's socket.
+        name: of this process, for people.
+        timeout: seconds to wait for the cache manager's hello.
+
+    Raises:
+        CacheTimeout: nobody answers at `endpoint`.
+        CacheGone: the cache manager has ended, as each call may find.
+    """
+
+    def __new__(cls, endpoint: str, name: str, *, timeout: float = 10.0) -> CacheClient: ...
+    @property
+    def server_pid(self) -> int:
+        """Process of the cache manager."""
+    @property
+    def total_bytes(self) -> int:
+        """Bytes for items."""
+    @property
+    def page_bytes(self) -> int:
+        """An item takes whole pages, any that are free."""
+    def acquire(self, wants: Sequence[Want], timeout: float | None = None) -> list[Lease]:
+        """A lease of each item, reserving those that are not there: all or nothing, in one round trip.
+
+        Under pressure it waits in order until there is room, and holds nothing meanwhile.
+
+        Raises:
+            CacheTooLarge: there is never room for all of them.
+            CacheRefused: a want makes no sense, or its key is known with other sizes.
+        """
+    def publish_data(self, leases: Sequence[Lease], timeout: float | None = None) -> None:
+        """The data of these is written: encoders may take them."""
+    def wait(self, leases: Sequence[Lease], timeout: float | None = None) -> list[str]:
+        """The state of each when none is pending any more.
+
+        "write" means that its writer is gone, and this lease is the writer's now: write, publish, and wait again.
+        """
+    def take(self, max_items: int, max_pixels: int = 0, timeout: float | None = None) -> list[Lease]:
+        """The next written items to encode, in order, when there are some.
+
+        Args:
+            max_pixels: sum of their pixels, of which the first item's may be more; 0 for no bound.
+
+        An item at which an encoder died comes alone; at the second death it fails.
+        """
+    def publish_features(self, leases: Sequence[Lease], timeout: float | None = None) -> None:
+        """The features of these taken items are written. The leases end, and the memory of the originals is free."""
+    def fail(self, lease: Lease, message: str, timeout: float | None = None) -> None:
+        """This taken item can't be encoded; the lease ends. `message` is for the caller of the API."""
+    def lease(self, keys: Sequence[bytes], timeout: float | None = None) -> list[Lease | None]:
+        """A lease of each item that is ready, and None for others, in one round trip."""
+    def release(self, leases: Sequence[Lease]) -> None:
+        """Gives leases back with one frame; see `Lease.release`."""
+    def stats(self, timeout: float | None = None) -> dict[str, int]:
+        """Figures of the cache manager by name: those of `lightllm_mm_cache_` in /metrics."""
+    def close(self) -> None:
+        """Gives all back. Calls under way, and later ones, raise CacheGone."""
+    def fileno(self) -> int:
+        """A descriptor that is readable when `finished` should be called."""
+    def begin_acquire(self, wants: Sequence[Want]) -> int: ...
+    def begin_publish_data(self, leases: Sequence[Lease]) -> int: ...
+    def begin_wait(self, leases: Sequence[Lease]) -> int: ...
+    def begin_take(self, max_items: int, max_pixels: int) -> int: ...
+    def begin_publish_features(self, leases: Sequence[Lease]) -> int: ...
+    def begin_fail(self, lease: Lease, message: str) -> int: ...
+    def begin_lease(self, keys: Sequence[bytes]) -> int: ...
+    def begin_stats(self) -> int: ...
+    def finished(self) -> list[tuple[int, Any]]:
+        """Results of calls that were begun: what the call without `begin_` returns, or the exception that it raises."""
+    def withdraw(self, number: int) -> None:
+        """Nobody waits for this call any more; what it still brings is given back."""
 
 class FrameError(ValueError):
     """A frame that does not decode."""

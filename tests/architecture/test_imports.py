@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "media": {"settings"},
     "http": {"media", "tokenizer", "checkpoint", "vision", "process", "messages", "settings", "_core"},
     "router": {"process", "messages", "settings", "_core"},
+    "cache_manager": {"process", "messages", "settings", "_core"},
     "health": {"process", "messages", "settings"},
     "metric": {"process", "messages", "settings"},
     "supervisor": {"process", "messages", "settings", "checkpoint"},
@@ -59,7 +60,7 @@ def imported_siblings(path: Path) -> set[str]:
             modules = [alias.name for alias in node.names]
         for module in modules:
             parts = module.split(".")
-            if parts[0] == "lightllm_rs" and len(parts) > 1 and parts[1] in {*MAY_IMPORT, "_core", "cli"}:
+            if parts[0] == "lightllm_rs" and len(parts) > 1 and parts[1] in {*MAY_IMPORT, "_core", "cache", "cli"}:
                 names.add(parts[1])
     return names
 
@@ -98,6 +99,8 @@ def test_one_package_knows_zmq() -> None:
         ("lightllm_rs.http.main", {"torch", "triton", "transformers"}),
         ("lightllm_rs.backend.mock", {"torch", "triton", "transformers"}),
         ("lightllm_rs.vision", {"torch", "triton", "transformers", "PIL"}),
+        ("lightllm_rs.cache", {"torch", "triton", "zmq"}),
+        ("lightllm_rs.cache_manager.main", {"torch", "triton", "fastapi"}),
         ("lightllm_rs.health.main", {"torch", "triton", "fastapi"}),
         ("lightllm_rs.metric.main", {"torch", "triton", "fastapi"}),
         ("lightllm_rs.router.main", {"torch", "triton", "fastapi"}),

@@ -267,6 +267,15 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         str | None,
         _meta("folder whose files every caller may name as file:///path/image.png; without it no file may be named"),
     ] = None
+    mm_cache_size: Annotated[
+        float,
+        _meta(
+            "GiB of shared memory for images and their features, reserved at the start (0: auto, 4 or a quarter of "
+            "/dev/shm, whichever is less)",
+            low=0,
+            high=1 << 14,
+        ),
+    ] = 0.0
 
     host: Annotated[str, _meta("address to listen on", group="HTTP")] = "127.0.0.1"
     port: Annotated[int, _meta("port to listen on (0: any free one)", low=0, high=65_535)] = 8000

@@ -18,7 +18,7 @@ pub enum Error {
         total: u64,
     },
     /// The size of an arena is of no use.
-    #[error("an arena of {bytes} bytes is too small: it needs {least} at least")]
+    #[error("an arena of {bytes} bytes is too small: it needs {least} at least, give a larger --mm-cache-size")]
     TooSmall {
         /// As asked for.
         bytes: u64,

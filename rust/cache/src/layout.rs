@@ -37,7 +37,9 @@ impl Layout {
         while pages > 0 && at(pages) + pages * page_bytes > bytes {
             pages -= 1; // the records' last page is not full: once at most
         }
-        let pages = u32::try_from(pages).map_err(|_| Error::Invalid(format!("{bytes} bytes are too many")))?;
+        let pages = u32::try_from(pages).map_err(|_| {
+            Error::Invalid(format!("an arena of {bytes} bytes has too many pages: give a smaller --mm-cache-size"))
+        })?;
         if pages == 0 {
             return Err(Error::TooSmall { bytes, least: at(1) + page_bytes });
         }

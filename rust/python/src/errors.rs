@@ -1,5 +1,6 @@
 //! The exceptions that Python sees: one table, and who raises what.
 
+use lightllm_cache_server::client::Error as CacheClientError;
 use lightllm_journal::Error as JournalError;
 use lightllm_router::Error;
 use lightllm_simulator::Error as SimulationError;
@@ -39,6 +40,12 @@ tree! {
     UnexpectedStep (SchedulerError) "A result for a step that is not the oldest unanswered one."
     BadResult (SchedulerError) "A result that contradicts its plan."
     SchedulerBroken (SchedulerError, RuntimeError) "An invariant of the scheduler does not hold; it is of no use any more."
+    CacheError (Exception) "A call that the cache did not do."
+    CacheGone (CacheError, ConnectionError) "The cache manager has ended; its successor is another one."
+    CacheTimeout (CacheError, TimeoutError) "No answer came in time, and the call is withdrawn."
+    CacheTooLarge (CacheError) "Items that never fit into the cache's memory together."
+    CacheRefused (CacheError, ValueError) "A call that breaks the contract; it changed nothing."
+    CacheCorrupt (CacheError, RuntimeError) "What is in the shared memory is not what the cache manager says."
     InputError (ValueError) "A trace, a journal, a cost model or a setting of a simulation that can't be used."
 }
 
@@ -154,6 +161,25 @@ pub fn simulation_error(py: Python<'_>, error: &SimulationError) -> PyErr {
         _ => (None, None, None),
     };
     input_error(py, error.to_string(), path, line, parameter)
+}
+
+/// The exception for a call of the cache's client.
+pub fn cache_error(py: Python<'_>, error: &CacheClientError) -> PyErr {
+    let class = match error {
+        CacheClientError::Gone => Class::CacheGone,
+        CacheClientError::Timeout => Class::CacheTimeout,
+        CacheClientError::TooLarge { .. } => Class::CacheTooLarge,
+        CacheClientError::Refused(_) => Class::CacheRefused,
+        CacheClientError::Corrupt(_) => Class::CacheCorrupt,
+        _ => Class::CacheError,
+    };
+    let make = || -> PyResult<PyErr> {
+        let CacheClientError::TooLarge { needed, total, .. } = error else {
+            return Ok(class.error(py, error.to_string(), &[]));
+        };
+        Ok(class.error(py, error.to_string(), attributes!(py, "needed": needed, "total": total)))
+    };
+    make().unwrap_or_else(|failure| failure)
 }
 
 /// The exception for a text that is not JSON.

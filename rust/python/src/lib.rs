@@ -1,6 +1,7 @@
 //! `lightllm_rs._core`: the one crate that knows Python.
 
 mod arguments;
+mod cache;
 mod config;
 mod errors;
 mod frames;
@@ -19,6 +20,7 @@ mod simulate;
 mod stats;
 mod streams;
 mod text;
+mod view;
 
 use lightllm_router_server as server;
 use pyo3::create_exception;
@@ -39,6 +41,8 @@ fn run_router(py: Python<'_>, start: &[u8]) -> PyResult<()> {
 
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::cache::{CacheClient, CacheManagerError, Lease, Want, run_cache_manager};
     #[pymodule_export]
     use super::config::SchedulerConfig;
     #[pymodule_export]
@@ -67,6 +71,8 @@ mod _core {
     use super::stats::Stats;
     #[pymodule_export]
     use super::streams::{EventTemplate, Logprobs, News, Record, StopSet, TextOutput, TextStreams};
+    #[pymodule_export]
+    use super::view::CacheView;
     #[pymodule_export]
     use super::{RouterError, run_router};
 
