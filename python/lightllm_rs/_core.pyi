@@ -17,6 +17,7 @@ _Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 __all__ = [
     "Admission",
     "Attach",
+    "BadImage",
     "BadResult",
     "CacheClient",
     "CacheCorrupt",
@@ -42,6 +43,7 @@ __all__ = [
     "Lease",
     "Logprobs",
     "News",
+    "NoSuchImage",
     "NothingToDo",
     "OrderConfig",
     "Output",
