@@ -40,6 +40,7 @@ def test_rope_in_both_notations() -> None:
     assert old.rope_scaling == new.rope_scaling == Llama3Scaling(8.0, 1.0, 4.0, 64)
     assert old.rope_theta == new.rope_theta == 5e5
     assert parse(rope_scaling={"type": "default"}).rope_scaling is None
+    assert parse(rope_scaling={"type": "dynamic", "factor": 2.0}).rope_scaling is None
 
 
 UNSUPPORTED: list[tuple[str, dict[str, Any], str]] = [

@@ -17,6 +17,7 @@ from lightllm_rs.models import load_model
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", {}),
     "llama3-scaling": ("llama", {"rope_scaling": LLAMA3_SCALING, "rope_theta": 500000.0}),
+    "llama-dynamic-scaling": ("llama", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}),
     "llama-tied-odd-vocabulary": ("llama", {"tie_word_embeddings": True, "vocab_size": 397}),
     "llama-biases": ("llama", {"attention_bias": True, "mlp_bias": True}),
     "llama-one-kv-head": ("llama", {"num_attention_heads": 8, "num_key_value_heads": 1, "head_dim": 20}),

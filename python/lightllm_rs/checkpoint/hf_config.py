@@ -109,11 +109,12 @@ def rope(fields: Fields, three_axes: bool = False) -> tuple[float, Llama3Scaling
     if section is None:
         return theta, None
     kind = section.string("rope_type", section.string("type", "default"))
-    if kind == "default" or (kind == "mrope" and three_axes):
+    # Dynamic scaling begins past max_position_embeddings, where no context of ours reaches.
+    if kind in ("default", "dynamic") or (kind == "mrope" and three_axes):
         return theta, None
     if kind != "llama3":
         raise UnsupportedModel(
-            f"{section.source}: RoPE type {kind!r:.40} is not supported: only default and llama3 are"
+            f"{section.source}: RoPE type {kind!r:.40} is not supported: only default, llama3 and dynamic are"
         )
     scaling = Llama3Scaling(
         factor=section.number("factor", low=1.0, high=1e6),
