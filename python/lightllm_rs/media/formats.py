@@ -6,6 +6,7 @@ laid out by it before anything is decoded.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import warnings
@@ -25,6 +26,7 @@ from PIL import (  # the plugins by name: Pillow would load all that it has to f
 )
 
 from lightllm_rs.media.errors import MediaError
+from lightllm_rs.media.headers import check_header, orientation_of
 from lightllm_rs.media.sources import Detail
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -40,7 +42,6 @@ PIXELS = 50_000_000
 LOW_SIDE = 512
 """With `detail` low a picture is made to fit into a square of so many pixels."""
 
-_ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -111,11 +112,13 @@ def decode(data: bytes | memoryview, detail: Detail = "auto", max_pixels: int = 
 
 
 def _opened(data: bytes | memoryview, max_pixels: int) -> ImageFile.ImageFile:
+    data = bytes(data)
+    check_header(data)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         width, height = image.size
     except UnidentifiedImageError:
-        raise MediaError(_what_it_is(bytes(data[:512]))) from None
+        raise MediaError(_what_it_is(data[:512])) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_many_pixels(max_pixels) from None
     except (MemoryError, KeyboardInterrupt):
@@ -149,11 +152,13 @@ def _what_it_is(head: bytes) -> str:
 def _turn(image: Image.Image) -> Image.Transpose | None:
     if image.format == "TIFF":
         return None  # Pillow does it itself there, size included
-    try:
-        # The base class's method: PNG's own would decode the pixels first, to look behind them.
-        return _TURNS.get(Image.Image.getexif(image).get(_ORIENTATION, 1))
-    except Exception:  # metadata that nobody can read turn nothing
-        return None
+    # Not Pillow's getexif: it would decode a PNG first, to look behind the pixels, and read far more than this.
+    exif = image.info.get("exif")
+    profile = image.info.get("Raw profile type exif")
+    if exif is None and isinstance(profile, str):  # as ImageMagick writes it: a name, a length, and hexadecimal digits
+        with contextlib.suppress(ValueError):
+            exif = bytes.fromhex("".join(profile.split("\n")[3:]))
+    return _TURNS.get(orientation_of(exif)) if isinstance(exif, bytes) else None
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
