@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from helpers.tiny_models import write_json
 from helpers.tiny_vl import CONFIGS, make_tiny_vl, tiny_vl_config
 from lightllm_rs.checkpoint import CheckpointError, locate
 from lightllm_rs.models.vision import Pixels, VisionTower, load_tower
+from lightllm_rs.models.vision.llava import LlavaNext
 from lightllm_rs.models.vision.processor import PROCESSORS
 from lightllm_rs.vision import open_geometry
 
@@ -167,3 +169,24 @@ def test_pixels_are_threads_safe(tmp_path: Path) -> None:
         found: list[Pixels] = list(pool.map(tower.pixels, many))
     for one, values in zip(found, alone, strict=True):
         assert torch.equal(one.values, values)
+
+
+def test_tiles_are_put_together_as_transformers_does(tmp_path: Path) -> None:
+    """Rows, columns and newlines of a thousand sizes, thin ones among them, from features that are all different."""
+    folder = make_tiny_vl(tmp_path, "llava-next")
+    tower = tower_of(folder)
+    assert isinstance(tower, LlavaNext)
+    reference = TiledReference(folder, tower).model.model
+    draw = random.Random(8)
+    sizes = [(int(2 ** draw.uniform(0, 12)), int(2 ** draw.uniform(0, 12))) for _ in range(1000)]
+    features = torch.arange(7 * 16 * 64, dtype=torch.float32).view(7, 16, 64)
+    with torch.inference_mode():
+        for width, height in (*sizes, (1, 9999), (9999, 1), (28, 28), (56, 56)):
+            shape = tower.geometry.shape(width, height)
+            squares = features[: shape.pixels // 28**2]
+            (wanted,), _ = reference.pack_image_features(
+                [squares], torch.tensor([[height, width]]), "default", image_newline=reference.image_newline
+            )
+            found = tower.packed(squares, Pixels(torch.empty(0), shape))
+            assert torch.equal(found, wanted), (width, height)
+            assert len(found) == shape.tokens
