@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -190,3 +191,10 @@ def test_tiles_are_put_together_as_transformers_does(tmp_path: Path) -> None:
             found = tower.packed(squares, Pixels(torch.empty(0), shape))
             assert torch.equal(found, wanted), (width, height)
             assert len(found) == shape.tokens
+
+
+def test_without_transformers_the_way_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_tiny_vl(tmp_path, "llava")
+    monkeypatch.setitem(sys.modules, "transformers.models.clip.image_processing_pil_clip", None)
+    with pytest.raises(CheckpointError, match=r"pip install 'lightllm-rs\[images\]'"):
+        tower_of(folder)

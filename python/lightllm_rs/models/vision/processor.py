@@ -32,7 +32,7 @@ class ImageProcessor:
             found = getattr(import_module(f"transformers.models.{module}"), name)
         except (ImportError, AttributeError):
             raise CheckpointError(
-                "images need the Python package transformers, version 5 or later: pip install 'transformers>=5'"
+                "images need the Python package transformers, version 5 or later: pip install 'lightllm-rs[images]'"
             ) from None
         own = {key: value for key, value in settings.items() if key != "image_processor_type"}
         self._processor: Any = found(**own)

@@ -63,7 +63,7 @@ class QwenTower(VisionTower):
             Merger(merger_names(f"visual.deepstack_merger_list.{level}"), vision, True, dtype, device)
             for level in range(vision.deep_stack)
         )
-        self.processor: ImageProcessor | None = None
+        self.processor = ImageProcessor(geometry.settings)
 
     @classmethod
     def from_config(
@@ -73,8 +73,6 @@ class QwenTower(VisionTower):
 
     def pixels(self, picture: Image) -> Pixels:
         shape = self.geometry.shape(picture.width, picture.height)
-        if self.processor is None:
-            self.processor = ImageProcessor(self.geometry.settings)
         patches = self.processor(picture)["pixel_values"]
         # All frames of a picture are the same: one is enough.
         frames = patches.reshape(patches.shape[0], 3, self.vision.patches.frames, -1)
