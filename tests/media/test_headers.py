@@ -96,10 +96,13 @@ def test_much_is_not_too_much(data: bytes) -> None:
     assert decode(data).size == (inspect(data).width, inspect(data).height)
 
 
-@given(st.sampled_from([JPEG, PNG, GIF, TIFF, scans(20)]), st.integers(0, 2**16), st.binary(max_size=8))
+BIG_TIFF = b"II+\0\x08\0\0\0" + b"\xff" * 8
+
+
+@given(st.sampled_from([JPEG, PNG, GIF, TIFF, BIG_TIFF, scans(20)]), st.integers(0, 2**16), st.binary(max_size=8))
 def test_the_check_ends_for_any_bytes(data: bytes, at: int, rest: bytes) -> None:
     at %= len(data)
-    for wrong in (data[:at], data[:at] + rest, data[:at] + rest + data[at + len(rest) :], data[:4] + rest * 20):
+    for wrong in (data, data[:at], data[:at] + rest, data[:at] + rest + data[at + len(rest) :], data[:4] + rest * 20):
         with contextlib.suppress(MediaError):
             check_header(wrong)
 

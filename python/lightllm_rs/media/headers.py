@@ -152,7 +152,7 @@ def _check_directory(tiff: bytes) -> None:
             size += min(_SIZES.get(kind, 0) * count, len(tiff))
             if size > most:
                 raise _too_much("bytes in its directory")
-    except struct.error:
-        return  # cut off: Pillow says so
+    except (struct.error, OverflowError):
+        return  # cut off, or an offset that no file has: Pillow says so
     if entries > MOST_PARTS:
         raise _too_much("entries")
