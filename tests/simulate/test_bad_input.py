@@ -104,6 +104,9 @@ PARAMETERS = [
     ("--mode chunked --schedule-mode chunked", "--mode", "twice"),
     ("--schedule-mode foo", "scheduler.mode", "--schedule-mode"),
     ("--n 500", "workload.n", "(--n)"),
+    ("--image 32:256", "--image", "AFTER:TOKENS:TIME"),
+    ("--image 32:0:1ms", "--image", "at least 1"),
+    ("--image 32:99999999:1ms", "workload.image", "(--image)"),
 ]
 
 

@@ -45,6 +45,7 @@ def test_hash_ids_drive_the_prefix_cache(tmp_path: Path) -> None:
         {"arrivals": {"kind": "at_once"}},
         {"arrivals": {"kind": "poisson"}, "rate": 20.0, "shared_prefix": {"tokens": 256}, "tenants": 3},
         {"arrivals": {"kind": "poisson"}, "rate": 20.0, "priorities": [-1, 0, 1], "n": 2},
+        {"arrivals": {"kind": "poisson"}, "rate": 20.0, "image": {"after": 90, "tokens": 64, "delay_ms": 30.5}, "n": 2},
     ],
 )
 def test_synthetic_workloads(workload: dict[str, object]) -> None:

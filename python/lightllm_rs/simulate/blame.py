@@ -25,6 +25,7 @@ FLAGS = {
     "workload.rate_scale": "--rate-scale",
     "workload.max_tokens": "--max-tokens",
     "workload.shared_prefix": "--shared-prefix",
+    "workload.image": "--image",
     "workload.tenants": "--tenants",
     "workload.priorities": "--priorities",
     "workload.deadline_ms": "--deadline",

@@ -85,6 +85,12 @@ def _add_workload(group: argparse._ArgumentGroup) -> None:
         type=words.shared_prefix,
         help="tokens before each prompt, of one or several kinds",
     )
+    group.add_argument(
+        "--image",
+        metavar="AFTER:TOKENS:TIME",
+        type=words.image,
+        help="an image in each prompt: tokens before it, its own, and when after its arrival it is ready: 32:256:80ms",
+    )
     group.add_argument("--tenants", metavar="N", type=words.count, help="tenants to whom requests are given at random")
     group.add_argument("--priorities", metavar="P,...", type=words.integers, help="one of these at random")
     group.add_argument("--deadline", metavar="TIME", type=words.milliseconds, help="for the first token: 500ms, 2s")

@@ -104,6 +104,7 @@ def _workload(parsed: argparse.Namespace) -> dict[str, Any]:
             "arrivals": parsed.arrivals or _usual_arrivals(parsed),
             "max_tokens": parsed.max_tokens,
             "shared_prefix": parsed.shared_prefix,
+            "image": parsed.image,
             "tenants": parsed.tenants,
             "priorities": parsed.priorities,
             "deadline_ms": parsed.deadline,

@@ -117,6 +117,18 @@ def shared_prefix(text: str) -> Json:
     return {"tokens": count(tokens), "groups": count(groups) if colon else 1}
 
 
+def image(text: str) -> Json:
+    """Tokens before an image, its own, and the time until it is ready."""
+    match text.split(":"):
+        case [after, tokens, delay]:
+            return {
+                "after": 0 if after == "0" else count(after),
+                "tokens": count(tokens),
+                "delay_ms": milliseconds(delay),
+            }
+    raise ArgumentTypeError(f"{text!r}: write AFTER:TOKENS:TIME")
+
+
 def _policy(text: str) -> Json:
     name, *parameters = text.split(":")
     found: Json = {"name": name.replace("-", "_")}

@@ -23,7 +23,9 @@ pub(super) struct Live {
     pub priority: i32,
     pub tenant: u64,
     pub class: u64,
-    /// Times it got a slot.
+    /// Its image is not ready.
+    pub awaits_image: bool,
+    /// Times it got a slot, but for those in which it ran ahead of its image.
     pub attached: u32,
     /// Set by its first output.
     pub served: Option<Served>,

@@ -5,6 +5,7 @@
 //! same time results come before requests, and all of it before the next plan is made.
 
 mod backend;
+mod images;
 mod live;
 mod record;
 
@@ -19,6 +20,7 @@ use crate::report::Report;
 use crate::setup::Setup;
 use crate::workload::{self, END, Traffic, output_token};
 use backend::Backend;
+use images::Images;
 use live::{Live, LiveSet};
 use record::Journal;
 
@@ -59,6 +61,7 @@ struct Engine {
     cost: Prepared,
     backend: Backend,
     live: LiveSet,
+    images: Images,
     meter: Meter,
     journal: Journal,
     strict: bool,
@@ -83,6 +86,7 @@ impl Engine {
             cost,
             backend: Backend::default(),
             live: LiveSet::default(),
+            images: Images::default(),
             meter: Meter::new(setup.slo, csv, config.pages),
             journal,
             strict: setup.strict,
@@ -97,7 +101,7 @@ impl Engine {
         let mut state = State::default();
         for events in 1_u64.. {
             let arrival = self.traffic.next_at()?;
-            let events_to_come = [arrival, self.backend.next_end(), self.plan_at];
+            let events_to_come = [arrival, self.backend.next_end(), self.images.next_at(), self.plan_at];
             let Some(next) = events_to_come.into_iter().flatten().min() else { break };
             let next = next.max(self.now);
             self.meter.state(&state, self.now, next);
@@ -112,6 +116,9 @@ impl Engine {
             }
             while self.traffic.next_at()?.is_some_and(|at| at <= self.now) {
                 self.arrive()?;
+            }
+            while let Some(requests) = self.images.ready(self.now) {
+                self.image_ready(&requests)?;
             }
             self.send_plans()?;
             state = State::of(&self.scheduler.stats());
@@ -153,7 +160,8 @@ impl Engine {
         let (number, trace) = self.traffic.take();
         self.arrived += 1;
         self.meter.arrived(1 + trace.siblings.len() as u64);
-        let prompt = trace.prompt.tokens(number, trace.prefix, trace.prompt_tokens);
+        let mut prompt = trace.prompt.tokens(number, trace.prefix, trace.prompt_tokens);
+        let image = trace.image.map(|image| images::insert(&image, number, &mut prompt));
         let context = self.scheduler.config().context;
         let room = u64::from(context).saturating_sub(prompt.len() as u64).max(1) as u32;
         let max_tokens = trace.max_tokens.map_or(trace.output_tokens, |max_tokens| max_tokens.min(room));
@@ -167,6 +175,7 @@ impl Engine {
             priority: trace.priority,
             tenant: trace.tenant,
             class: trace.class,
+            awaits_image: image.is_some_and(|image| !image.ready),
             attached: 0,
             served: None,
         };
@@ -179,6 +188,7 @@ impl Engine {
             tenant: trace.tenant,
             class: trace.class,
             siblings: ids[1..].to_vec(),
+            images: image.into_iter().collect(),
             expected_tokens: trace
                 .siblings
                 .iter()
@@ -195,6 +205,20 @@ impl Engine {
                 return Err(self.traffic.wrong(refusal.to_string()));
             }
             ids.into_iter().try_for_each(|id| self.refuse(id, &refusal))?;
+        } else if let Some(image) = trace.image.filter(|_| live.awaits_image) {
+            self.images.push(&image, &ids, self.now);
+        }
+        Ok(())
+    }
+
+    /// The image of these requests, which have one prompt, is there.
+    fn image_ready(&mut self, requests: &[RequestId]) -> Result<()> {
+        for id in requests {
+            let found = self.scheduler.image_ready(*id, 0, self.now).expect("each of them has an image");
+            self.journal.image_ready(*id, self.now, found)?;
+            if found {
+                self.live.get_mut(*id).awaits_image = false;
+            }
         }
         Ok(())
     }
@@ -231,7 +255,8 @@ impl Engine {
             let ns = self.cost.step_ns(&shape);
             self.meter.step(&shape, ns);
             for attach in &plan.attach {
-                self.live.get_mut(attach.request).attached += 1;
+                let live = self.live.get_mut(attach.request);
+                live.attached += u32::from(!live.awaits_image);
             }
             self.backend.start(&plan, &self.live, self.now, ns);
         }

@@ -40,6 +40,11 @@ impl Journal {
         Ok(added)
     }
 
+    pub fn image_ready(&mut self, request: RequestId, now: u64, found: bool) -> Result<()> {
+        let Some((name, recorder)) = &mut self.recorder else { return Ok(()) };
+        told(name, recorder.image_ready(request, 0, now, found))
+    }
+
     pub fn schedule(&mut self, now: u64, plan: Option<&StepPlan>, refused: &[(RequestId, Refusal)]) -> Result<()> {
         let Some((name, recorder)) = &mut self.recorder else { return Ok(()) };
         told(name, recorder.schedule(now, plan, refused))

@@ -1,5 +1,5 @@
 use super::request::TraceRequest;
-use super::{SharedPrefix, Workload};
+use super::{SharedPrefix, TraceImage, Workload};
 use crate::error::{Error, Result};
 use crate::random::Random;
 
@@ -11,6 +11,7 @@ pub(crate) struct Decorator {
     tenants: u32,
     priorities: Vec<i32>,
     deadline_ns: Option<u64>,
+    image: Option<TraceImage>,
     n: u32,
     random: Random,
 }
@@ -30,6 +31,12 @@ impl Decorator {
         if workload.deadline_ms.is_some_and(|ms| !(0.0..=86_400_000.0).contains(&ms)) {
             return Err(Error::setting("workload.deadline_ms", "must be from 0 to 86400000"));
         }
+        if let Some(image) = workload.image
+            && (!(1..=1 << 24).contains(&image.tokens) || !(0.0..=86_400_000.0).contains(&image.delay_ms))
+        {
+            let reason = "needs from 1 to 16777216 tokens, and a delay_ms from 0 to 86400000";
+            return Err(Error::setting("workload.image", reason));
+        }
         if !(1..=128).contains(&workload.n) {
             return Err(Error::setting("workload.n", format!("is {}: it must be from 1 to 128", workload.n)));
         }
@@ -39,6 +46,7 @@ impl Decorator {
             tenants: workload.tenants,
             priorities: workload.priorities.clone(),
             deadline_ns: workload.deadline_ms.map(|ms| libm::round(ms * 1e6) as u64),
+            image: workload.image,
             n: workload.n,
             random: Random::new(seed, 2),
         })
@@ -57,6 +65,7 @@ impl Decorator {
             request.priority = self.priorities[self.random.below(self.priorities.len() as u64) as usize];
         }
         request.deadline_ns = self.deadline_ns.or(request.deadline_ns);
+        request.image = self.image;
         if self.n > 1 {
             request.siblings = vec![request.output_tokens; self.n as usize - 1];
         }

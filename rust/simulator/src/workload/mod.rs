@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use arrivals::Arrivals;
 pub use lengths::Lengths;
 pub use prompt::Prompt;
-pub(crate) use prompt::{END, output_token};
+pub(crate) use prompt::{END, image_token, output_token};
 pub use request::TraceRequest;
 pub(crate) use traffic::{Traffic, open};
 
@@ -55,6 +55,9 @@ pub struct Workload {
     /// Every prompt begins like others.
     #[serde(default)]
     pub shared_prefix: Option<SharedPrefix>,
+    /// Every prompt has an image.
+    #[serde(default)]
+    pub image: Option<TraceImage>,
     /// Tenants to whom requests are given at random. 0: as the trace says, or none.
     #[serde(default)]
     pub tenants: u32,
@@ -78,6 +81,18 @@ pub struct SharedPrefix {
     /// Different prefixes, of which each request gets one at random.
     #[serde(default = "one")]
     pub groups: u32,
+}
+
+/// An image that is put into every prompt; no two are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TraceImage {
+    /// Tokens of the prompt before it; a shorter prompt ends with it.
+    pub after: u32,
+    /// Its own tokens, by which the prompt is longer.
+    pub tokens: u32,
+    /// Milliseconds from arrival after which it is ready.
+    pub delay_ms: f64,
 }
 
 /// Where requests are from.

@@ -68,6 +68,11 @@ pub(crate) fn output_token(prompt: &Prompt, number: u64) -> u32 {
     }
 }
 
+/// The token id of an image in a prompt: below those of all other kinds. `number`: of the request.
+pub(crate) fn image_token(number: u64) -> u32 {
+    (number % (NUMBERS + 1)) as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

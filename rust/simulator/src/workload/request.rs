@@ -1,6 +1,6 @@
 use std::ops::RangeInclusive;
 
-use super::Prompt;
+use super::{Prompt, TraceImage};
 
 /// Most tokens of a prompt or an output that a trace is believed.
 pub(crate) const MOST_TOKENS: u64 = 1 << 24;
@@ -38,4 +38,6 @@ pub struct TraceRequest {
     pub class: u64,
     /// Nanoseconds from arrival in which the first token should be there.
     pub deadline_ns: Option<u64>,
+    /// An image in the prompt.
+    pub image: Option<TraceImage>,
 }

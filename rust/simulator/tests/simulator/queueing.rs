@@ -143,6 +143,32 @@ fn shared_prefixes_are_found() {
     assert_close(report(&setup).prefix_hit_rate, 98.0 * 112.0 / 12_800.0);
 }
 
+/// A step takes 20 ms whatever it does: text before the image is computed while the image is made ready.
+#[test]
+fn images_are_waited_for_and_hold_nothing_up() {
+    let ttft = |image: Option<(u32, f64)>, prefix_cache: bool| {
+        let mut setup = uniform(&json!({"kind": "constant"}), 640, 2, 10);
+        setup["workload"]["rate"] = json!(1);
+        setup["scheduler"] = json!({"pages": 400, "prefill_chunk": 64, "prefix_cache": prefix_cache});
+        if let Some((after, delay_ms)) = image {
+            setup["workload"]["image"] = json!({"after": after, "tokens": 64, "delay_ms": delay_ms});
+        }
+        let report = report(&setup);
+        assert_eq!((report.finished, report.evictions), (10, 0));
+        report.ttft_ms.mean
+    };
+    assert_close(ttft(None, true), 200.0);
+    assert_close(ttft(Some((320, 0.0)), true), 220.0);
+    assert_close(ttft(Some((0, 150.0)), true), 370.0);
+    assert_close(ttft(Some((320, 150.0)), true), 270.0); // five of eleven steps are done by then
+    assert_close(ttft(Some((320, 150.0)), false), 370.0);
+    // Whom an image keeps waiting keeps nobody else: two kinds of requests in one slot.
+    let mut setup = uniform(&json!({"kind": "at_once"}), 64, 1, 30);
+    setup["scheduler"]["slots"] = json!(1);
+    setup["workload"]["image"] = json!({"after": 0, "tokens": 64, "delay_ms": 5000.0});
+    assert_close(report(&setup).simulated_seconds, 5.6);
+}
+
 #[test]
 fn what_can_never_run_is_refused() {
     let mut setup = uniform(&json!({"kind": "at_once"}), 100, 10, 3);
