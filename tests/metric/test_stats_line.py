@@ -47,6 +47,29 @@ def test_rates_and_means_are_of_the_time_between_two_lines() -> None:
     )
 
 
+def test_images_are_told_of_while_there_are_any() -> None:
+    store = Store("tiny")
+    router(store, 0.0, prompt=0, generated=0, running=1)
+    stats = StatsLine(store, 0.0)
+    figures = {
+        "lightllm_mm_cache_queries_total": 50,
+        "lightllm_mm_cache_hits_total": 10,
+        "lightllm_mm_cache_joins_total": 30,
+        "lightllm_mm_cache_used_bytes": 1 << 20,
+        "lightllm_mm_cache_total_bytes": 1 << 22,
+        "lightllm_mm_cache_queue": 3,
+    }
+    store.take(Report("cache", 9.0, [Sample(name, value) for name, value in figures.items()]), 9.0)
+    store.take(Report("http-0", 9.0, [], [Observations("lightllm_image_wait_seconds", [0.1, 0.3])]), 9.0)
+    line = stats.line(10.0)
+    assert line is not None
+    assert line.endswith(", images 5.0/s, image hits 80.0 %, image cache 25.0 %, visual queue 3, image wait 200.0 ms")
+    store.take(Report("cache", 19.0, [Sample("lightllm_mm_cache_queue", 0.0)]), 19.0)
+    line = stats.line(20.0)
+    assert line is not None
+    assert "image" not in line
+
+
 def test_one_line_when_work_ends_and_none_after_it() -> None:
     store = Store("tiny")
     stats = StatsLine(store, 0.0)

@@ -28,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 SOURCES = {
     "http": ["python/lightllm_rs/http"],
     "router": ["rust/server/src"],
+    "cache": ["rust/cache_server/src"],
+    "visual": ["python/lightllm_rs/visual"],
     "supervisor": ["python/lightllm_rs/supervisor"],
     "metric": ["python/lightllm_rs/metric/store.py"],
     "any": ["python/lightllm_rs/http", "rust/server/src"],

@@ -91,11 +91,14 @@ class ModelBackend(ABC):
         capacity: what there is room for; set by `init_model`.
         slots: the host's side of the slots; set by `init_model`.
         takes_images: requests may have images in their prompts; a backend of a model that sees sets it in `init_model`.
+        before_measuring: called by `init_model` before it looks how much memory of a GPU is free; returns how much of
+            what is in use then is of visual servers, in bytes.
     """
 
     capacity: Capacity
     slots: SlotTable
     takes_images: bool = False
+    before_measuring: Callable[[], int] = staticmethod(lambda: 0)
 
     @abstractmethod
     def init_model(self, options: BackendOptions, phase: PhaseReporter) -> Capacity:
@@ -140,6 +143,9 @@ class ModelBackend(ABC):
     def idle(self) -> bool:
         """Does a little of what can wait until there are no plans; False when nothing is left of it."""
         return False
+
+    def image_cache_up(self, endpoint: str) -> None:  # noqa: B027 - a model of text needs none
+        """A cache manager is ready, perhaps in the place of one that died: features of pictures are there from now."""
 
     def close(self) -> None:  # noqa: B027 - most backends have nothing to close
         """Leaves the process group, where there is one."""

@@ -21,11 +21,13 @@ class Room:
         free: what can be allocated now.
         total: of the device.
         working: the most that a step needs beside the cache.
+        visual: of what is in use, what visual servers have taken.
     """
 
     free: int
     total: int
     working: int
+    visual: int = 0
 
 
 def cache_pages(options: BackendOptions, room: Room, page_bytes: int, page_size: int, context: int) -> tuple[int, str]:
@@ -33,7 +35,8 @@ def cache_pages(options: BackendOptions, room: Room, page_bytes: int, page_size:
     if options.device == "cuda":
         used = room.total - room.free
         budget = int(room.total * options.mem_fraction) - used - room.working
-        total = f"{gib(room.total)} x {options.mem_fraction:g} - {gib(used)} in use - {gib(room.working)} for a step"
+        in_use = f"{gib(used)} in use" + (f", {gib(room.visual)} of it for images" if room.visual else "")
+        total = f"{gib(room.total)} x {options.mem_fraction:g} - {in_use} - {gib(room.working)} for a step"
     else:
         budget = room.free - room.working
         total = f"{gib(room.free)} free - {gib(room.working)} for a step"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from lightllm_rs.backend.errors import BackendError
 from lightllm_rs.backend.options import BackendOptions
 from lightllm_rs.backend.pulse import Progress, Pulse
 from lightllm_rs.backend.rank import Rank
+from lightllm_rs.messages.control import MayMeasure, Measure
+from lightllm_rs.messages.frames import encode
 from lightllm_rs.messages.sockets import Dealer
 from lightllm_rs.process.child import Child, StartError
 from lightllm_rs.process.start import ChildStart
@@ -70,6 +73,16 @@ def make_backend(child: Child) -> ModelBackend:
     return TorchBackend()
 
 
+def let_visual_servers_take_memory(child: Child) -> int:
+    """Waits until the visual servers of the same GPU have all that they will take; returns how many bytes."""
+    began = time.perf_counter()
+    child.open_control().send(encode(MayMeasure()))
+    while not isinstance(message := child.receive(None), Measure):
+        pass  # nothing else is said to a process that is not ready
+    child.phase("visual servers", time.perf_counter() - began, f"{message.bytes / (1 << 30):.2f} GiB of this GPU")
+    return message.bytes
+
+
 def step_trace(start: ChildStart) -> StepTrace | None:
     """What `--trace-dir` asks for; a rank that was started again writes a file of its own."""
     settings = start.settings
@@ -88,6 +101,8 @@ def run(child: Child) -> None:
     progress = Progress()
     control = child.open_control()
     backend = make_backend(child)
+    if start.shares_gpu:
+        backend.before_measuring = partial(let_visual_servers_take_memory, child)
     try:
         backend.init_model(options_of(start), child.phase)
     except BackendError as error:

@@ -13,7 +13,7 @@ from lightllm_rs.backend.errors import PlanError, StepError
 from lightllm_rs.backend.host import sleep_exactly
 from lightllm_rs.backend.plan import read_plan
 from lightllm_rs.backend.pulse import Progress
-from lightllm_rs.messages.control import Stop, SupervisorMessage
+from lightllm_rs.messages.control import CacheUp, Stop, SupervisorMessage
 from lightllm_rs.messages.frames import PROTOCOL, BadFrame, encode
 from lightllm_rs.messages.sockets import Dealer, Poller
 from lightllm_rs.messages.steps import PlanMessage, RankHello, RankStop, StepFailed, StepPlan, plan_decoder
@@ -120,9 +120,13 @@ class Rank:
             return None
 
     def _control_says_stop(self) -> bool:
-        frame = self._control.receive(0)
-        message: SupervisorMessage | None = None if frame is None else decode_control(frame)
-        return isinstance(message, Stop)
+        while (frame := self._control.receive(0)) is not None:
+            message: SupervisorMessage | None = decode_control(frame)
+            if isinstance(message, Stop):
+                return True
+            if isinstance(message, CacheUp):
+                self._backend.image_cache_up(message.endpoint)
+        return False
 
     def _launch(self, message: StepPlan) -> None:
         if self._next_step not in (None, message.step):

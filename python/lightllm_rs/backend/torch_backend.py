@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lightllm_rs.backend.base import LaunchedStep, ModelBackend, PhaseReporter
+from lightllm_rs.backend.cached_features import CachedFeatures
 from lightllm_rs.backend.device import choose_dtype, choose_kv_dtype, open_device
 from lightllm_rs.backend.device_state import DeviceState
 from lightllm_rs.backend.distributed import close_group, open_group, open_peers
@@ -157,6 +158,7 @@ class TorchBackend(ModelBackend):
         if self.device.type == "cpu":
             free, total = device_memory(self.device)
             return Room(free, total, estimated_working(config, draft, tokens) + images)
+        visual = self.before_measuring()
         try:
             torch.cuda.empty_cache()
             self.open(worst_capacity(draft, tokens))
@@ -176,7 +178,7 @@ class TorchBackend(ModelBackend):
         if not options.eager:
             kinds = len(batch_sizes(draft.slots)) + len(decode_sizes(draft.slots)) * len(token_sizes(draft.context))
             working += graphs_working(config, draft, kinds)
-        return Room(free, total, working)
+        return Room(free, total, working, visual)
 
     @torch.inference_mode()
     def apply_changes(self, plan: Plan) -> None:
@@ -233,7 +235,14 @@ class TorchBackend(ModelBackend):
             self.state.last_tokens.index_copy_(0, packed["sample.slots"], sampled.tokens)
         return TorchStep(rows, sampled, asked, silent_good, scores, table, errors)
 
+    def image_cache_up(self, endpoint: str) -> None:
+        if self.images is not None:
+            self.images.source.close()
+            self.images.source = CachedFeatures(endpoint, "backend-0", self.dtype, self.device)
+
     def close(self) -> None:
+        if self.images is not None:
+            self.images.source.close()
         close_group(self.tp)
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lightllm_rs._core import StopSet, TextOutput
+from lightllm_rs.http.call_images import CallImages
 from lightllm_rs.http.choice import Choice
-from lightllm_rs.http.errors import ApiError
+from lightllm_rs.http.errors import IMAGES_LOST, ApiError
 from lightllm_rs.http.sampling import Wishes
 from lightllm_rs.http.service import Service
+
+if TYPE_CHECKING:
+    from lightllm_rs.http.prompt_images import PromptImages
+    from lightllm_rs.messages.images import ImageSpan
 
 
 @dataclass(frozen=True)
@@ -20,12 +26,14 @@ class PromptText:
 
     Attributes:
         text: as it is echoed; "" where it is not.
+        images: whose tokens are among `ids`; None if there are none.
         max_tokens: most tokens to generate; 0 runs the prompt alone.
     """
 
     ids: list[int]
     max_tokens: int
     text: str = ""
+    images: PromptImages | None = None
 
 
 class Call:
@@ -59,6 +67,8 @@ class Call:
         self.prompts = prompts
         self.wishes = wishes
         self.stream = stream
+        images = prompts[0].images  # who has several prompts has none
+        self.images = None if images is None else CallImages(service, images)
         self.error: ApiError | None = None
         self.gone = False
         self.moved: list[Choice] = []
@@ -91,16 +101,39 @@ class Call:
         self._running = len(self.choices)
 
     def submit(self) -> None:
-        """Sends all choices to the router. Raises ApiError 503 while there is no engine."""
+        """Sends all choices to the router, or has that done once the images have room. Raises ApiError 503 while there
+        is no engine."""
         self.engine.ready()
         self.service.calls.add(self)
-        self.submitted = time.perf_counter()
-        self.observer.submitted(self)
+        if self.images is None:
+            self.send()
+        else:
+            self.images.start(self)
+
+    def send(self, spans: Sequence[ImageSpan] = (), position_offset: int = 0) -> None:
+        """Sends all choices to the router: for the first time, or after `withdraw`. Raises ApiError 503 likewise."""
+        self.engine.ready()
+        if not self.submitted:
+            self.submitted = time.perf_counter()
+            self.observer.submitted(self)
         wishes = self.wishes
         waited = time.perf_counter() - self.began
         for number, prompt in enumerate(self.prompts):
             choices = self.choices[number * wishes.n : (number + 1) * wishes.n]
-            self.engine.submit(choices, prompt.ids, max(1, prompt.max_tokens), wishes, waited)
+            self.engine.submit(choices, prompt.ids, max(1, prompt.max_tokens), wishes, waited, spans, position_offset)
+
+    def image_ready(self, image: int) -> None:
+        """An image of the prompt is there."""
+        self.engine.image_ready([choice.number for choice in self.choices if not choice.ended], image)
+
+    @property
+    def has_output(self) -> bool:
+        """Whether anything was generated: the call cannot be sent again."""
+        return any(choice.ended or choice.output.tokens for choice in self.choices)
+
+    def withdraw(self) -> None:
+        """What was sent is not wanted any more; `send` may follow."""
+        self._abort()
 
     @property
     def done(self) -> bool:
@@ -147,8 +180,10 @@ class Call:
         return moved
 
     def fail(self, error: ApiError) -> None:
-        """Ends all choices with an error; the first one counts."""
+        """Ends all choices with an error; the first one counts. A call whose images were lost may be sent again."""
         if self.error is None and not self.gone and self._running:
+            if self.images is not None and error.code == IMAGES_LOST and self.images.again(self):
+                return
             self.error = error
             self._abort()
             self.wake()
@@ -162,6 +197,8 @@ class Call:
 
     def close(self) -> None:
         """The answer is over, however it went; what still runs ends."""
+        if self.images is not None:
+            self.images.close()
         if self in self.service.calls:
             self.service.calls.discard(self)
             self.observer.ended(self, time.perf_counter())

@@ -16,6 +16,7 @@ from lightllm_rs.messages.sockets import AsyncDealer
 
 if TYPE_CHECKING:
     from lightllm_rs.http.sampling import Wishes
+    from lightllm_rs.messages.images import ImageSpan
 
 log = logging.getLogger(__name__)
 
@@ -98,12 +99,22 @@ class Engine:
             raise unavailable(self.reason)
         return self.limits
 
-    def submit(self, sinks: Sequence[Sink], prompt: list[int], max_tokens: int, wishes: Wishes, waited: float) -> None:
+    def submit(
+        self,
+        sinks: Sequence[Sink],
+        prompt: list[int],
+        max_tokens: int,
+        wishes: Wishes,
+        waited: float,
+        images: Sequence[ImageSpan] = (),
+        position_offset: int = 0,
+    ) -> None:
         """Queues all choices of a prompt at the router, and numbers them. Raises ApiError 503 while there is no engine.
 
         Args:
             sinks: of the choices, `wishes.n` of them.
             waited: seconds since the request's arrival.
+            images, position_offset: of the prompt, as in `requests.Add`.
         """
         self.ready()
         assert self._dealer is not None, "limits are known only while there is a socket"
@@ -125,8 +136,17 @@ class Engine:
             tenant=standing.tenant,
             class_label=standing.class_label,
             siblings=[requests.Sibling(number, seed) for number, seed in enumerate(wishes.sibling_seeds, first + 1)],
+            images=list(images),
+            position_offset=position_offset,
         )
         self._dealer.send(encode(add))
+
+    def image_ready(self, numbers: list[int], image: int) -> None:
+        """Image number `image` of the prompt of these choices is there."""
+        if self._dealer is not None:
+            for number in numbers:
+                if number in self._sinks:
+                    self._dealer.send(encode(requests.ImageReady(number, image)))
 
     def abort(self, numbers: list[int]) -> None:
         """Nobody wants these requests any more; nothing more is said about them."""

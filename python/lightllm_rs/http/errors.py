@@ -7,10 +7,15 @@ from collections.abc import Mapping
 import msgspec
 from starlette.responses import Response
 
+from lightllm_rs.messages.images import IMAGE_GONE
+
 RETRY_SECONDS = 2
 """`Retry-After` of a 503: what a restart of the engine or a change of servers behind a balancer takes at least."""
 
 MAX_MESSAGE = 1000
+
+IMAGES_LOST = "images_lost"
+"""`code` of a request whose images are not in the image cache any more."""
 
 
 class ApiError(Exception):
@@ -74,6 +79,11 @@ def unavailable(message: str, code: str = "not_ready") -> ApiError:
     return ApiError(503, message, code=code, retry_after=RETRY_SECONDS)
 
 
+def images_lost() -> ApiError:
+    """The image cache has an image of the request no more: 503."""
+    return unavailable("the images of the request were lost: send it again", IMAGES_LOST)
+
+
 def internal() -> ApiError:
     """Our fault: 500. The log knows more, the caller does not need to."""
     return ApiError(500, "the server failed to handle this request; its log says why", code="internal_error")
@@ -91,4 +101,6 @@ def of_failure(kind: str, message: str, retry_after: int) -> ApiError:
         return ApiError(400, message, code="invalid_value")
     if kind == "overrun":
         return ApiError(503, message, code="overrun", retry_after=RETRY_SECONDS)
+    if kind == "backend" and message == IMAGE_GONE:
+        return images_lost()
     return ApiError(500, message, code="backend_error")

@@ -16,15 +16,19 @@ from lightllm_rs.http.access_log import open_access_log
 from lightllm_rs.http.app import create_app
 from lightllm_rs.http.defaults import Defaults, defaults_of
 from lightllm_rs.http.engine import Engine
+from lightllm_rs.http.image_cache import ImageCache
+from lightllm_rs.http.image_model import ImageModel
 from lightllm_rs.http.observe import Observer
 from lightllm_rs.http.queries import Queries
 from lightllm_rs.http.server import Server, build_server, inherited
 from lightllm_rs.http.service import Service
+from lightllm_rs.media import Limits, Loader
 from lightllm_rs.messages import control
 from lightllm_rs.process.child import Child, StartError
 from lightllm_rs.process.telemetry import Telemetry
 from lightllm_rs.tokenizer import TextTokenizer, TokenizerError, load_tokenizer
 from lightllm_rs.tokenizer.trial import try_template
+from lightllm_rs.vision import open_geometry
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +59,7 @@ class HttpProcess:
         child, start = self._child, self._child.start
         child.open_control_async(self._on_message)
         began = time.perf_counter()
-        tokenizer, defaults = _load(child)
+        tokenizer, defaults, images = _load(child)
         child.phase("tokenizer", time.perf_counter() - began, f"{tokenizer.vocab} tokens")
         self._engine = Engine(start.process)
         self._observer = Observer(Telemetry(start), start.process)
@@ -69,6 +73,9 @@ class HttpProcess:
             queries=Queries(start.run_dir, start.process),
             hash_key=start.hash_key,
             seeds=random.Random(f"{start.settings.seed}/{start.process}"),  # noqa: S311 - sampling, not secrets
+            images=images,
+            image_cache=None if images is None else ImageCache(start.process),
+            media=None if images is None else Loader(Limits.of(start.settings)),
         )
         self._service.on_idle = self._on_idle
         if tokenizer.chat_template is not None:
@@ -89,6 +96,10 @@ class HttpProcess:
         ticker.cancel()
         self._engine.close()
         self._service.queries.close()
+        if self._service.image_cache is not None:
+            self._service.image_cache.disconnect()
+        if self._service.media is not None:
+            self._service.media.close()
         self._observer.close()
         self._service.threads.shutdown(wait=False, cancel_futures=True)
         access_log.flush()
@@ -113,6 +124,12 @@ class HttpProcess:
             self._engine.connect(message.endpoint)
         elif isinstance(message, control.EngineDown):
             self._engine.disconnect(message.reason)
+        elif isinstance(message, control.CacheUp):
+            if self._service.image_cache is not None:
+                self._service.image_cache.connect(message.endpoint)
+        elif isinstance(message, control.CacheDown):
+            if self._service.image_cache is not None:
+                self._service.image_cache.disconnect()
         elif isinstance(message, control.Drain):
             self._service.draining = True
             self._server.stop_accepting()
@@ -131,7 +148,7 @@ class HttpProcess:
             self._report()
 
 
-def _load(child: Child) -> tuple[TextTokenizer, Defaults]:
+def _load(child: Child) -> tuple[TextTokenizer, Defaults, ImageModel | None]:
     start = child.start
     settings = start.settings
     checkpoint = Checkpoint(Path(start.model_path), start.model_name)
@@ -142,6 +159,8 @@ def _load(child: Child) -> tuple[TextTokenizer, Defaults]:
             Path(settings.tokenizer) if settings.tokenizer else None,
             Path(settings.chat_template) if settings.chat_template else None,
         )
-        return tokenizer, defaults_of(checkpoint.generation_config(), config.end_ids)
+        geometry = None if settings.backend == "mock" else open_geometry(checkpoint)
+        images = None if geometry is None else ImageModel(geometry, config, settings.dtype, start.device)
+        return tokenizer, defaults_of(checkpoint.generation_config(), config.end_ids), images
     except (TokenizerError, CheckpointError) as error:
         raise StartError(str(error)) from None

@@ -58,6 +58,18 @@ class Observer:
             telemetry.observe("request_input_length", float(len(prompt.ids)))
             telemetry.observe("request_max_new_tokens", float(prompt.max_tokens))
 
+    def images_fetched(self, seconds: float) -> None:
+        """All images of a request have come, and are known by size."""
+        self._telemetry.observe("lightllm_image_fetch_seconds", seconds)
+
+    def images_ready(self, seconds: float) -> None:
+        """All images of a request are ready, so long after they were asked for."""
+        self._telemetry.observe("lightllm_image_wait_seconds", seconds)
+
+    def image_resend(self) -> None:
+        """A request is sent again since its images were lost."""
+        self._telemetry.add("lightllm_image_resends_total")
+
     def ended(self, call: Call, now: float) -> None:
         """A request that was sent to the router is over, at `time.perf_counter()` `now`."""
         telemetry = self._telemetry

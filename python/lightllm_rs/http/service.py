@@ -18,6 +18,8 @@ from lightllm_rs.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
     from lightllm_rs.http.call import Call
+    from lightllm_rs.http.image_cache import ImageCache
+    from lightllm_rs.http.image_model import ImageModel
     from lightllm_rs.http.observe import Observer
     from lightllm_rs.http.queries import Queries
     from lightllm_rs.http.streaming import EventStream
@@ -39,6 +41,7 @@ class Service:
         on_idle: called each time when `active` falls to 0.
         seeds: for requests without a seed of their own.
         media: brings the images of requests in; None where the model takes none.
+        images, image_cache: names and sizes of images, and where their features are; None where the model sees none.
         hash_key: of names that leave this process as hashes; the same in all HTTP processes of the service.
     """
 
@@ -52,6 +55,8 @@ class Service:
     seeds: random.Random
     hash_key: bytes = b""
     media: Loader | None = None
+    images: ImageModel | None = None
+    image_cache: ImageCache | None = None
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "tokenize"))
     calls: set[Call] = field(default_factory=set)
     streams: set[EventStream] = field(default_factory=set)

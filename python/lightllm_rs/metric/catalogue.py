@@ -10,6 +10,8 @@ OWN_PREFIX = "lightllm_"
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0)
 _STAGES = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 1e-1)
+_COUNTS = tuple(float(1 << power) for power in range(11))
+_PIXELS = tuple(float(1 << power) for power in range(10, 28))
 _TOKENS = tuple(float(1 << power) for power in range(21))
 
 
@@ -24,7 +26,7 @@ class Metric(msgspec.Struct, frozen=True):
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
-    owner: Literal["http", "router", "supervisor", "metric", "any"]
+    owner: Literal["http", "router", "cache", "visual", "supervisor", "metric", "any"]
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
@@ -110,6 +112,44 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("lightllm_budget_tokens_total", "counter", "router", "Tokens that those steps had room for."),
     Metric(
         "lightllm_journal_errors_total", "counter", "router", "Journals that ended since they could not be written."
+    ),
+    # Images.
+    Metric("lightllm_image_fetch_seconds", "histogram", "http", "Time to get all images of a request.", (), _SECONDS),
+    Metric(
+        "lightllm_image_wait_seconds",
+        "histogram",
+        "http",
+        "Time of a request from asking the image cache until its last image was ready.",
+        (),
+        _SECONDS,
+    ),
+    Metric("lightllm_image_resends_total", "counter", "http", "Requests sent again since their images were lost."),
+    Metric("lightllm_mm_cache_queries_total", "counter", "cache", "Images looked up in the image cache."),
+    Metric("lightllm_mm_cache_hits_total", "counter", "cache", "Images that were ready there."),
+    Metric("lightllm_mm_cache_joins_total", "counter", "cache", "Images that somebody else had just sent."),
+    Metric("lightllm_mm_cache_encoded_total", "counter", "cache", "Images whose features came."),
+    Metric("lightllm_mm_cache_failures_total", "counter", "cache", "Images that could not be encoded."),
+    Metric("lightllm_mm_cache_evictions_total", "counter", "cache", "Images given up for others."),
+    Metric("lightllm_mm_cache_waits_total", "counter", "cache", "Requests that had to wait for room."),
+    Metric("lightllm_mm_cache_client_deaths_total", "counter", "cache", "Users of the image cache that died."),
+    Metric("lightllm_mm_cache_total_bytes", "gauge", "cache", "Bytes of the image cache."),
+    Metric("lightllm_mm_cache_used_bytes", "gauge", "cache", "Bytes of the image cache in use."),
+    Metric("lightllm_mm_cache_idle_bytes", "gauge", "cache", "Bytes of images that nobody holds."),
+    Metric("lightllm_mm_cache_items", "gauge", "cache", "Images in the image cache."),
+    Metric("lightllm_mm_cache_leases", "gauge", "cache", "Holds on images in the image cache."),
+    Metric("lightllm_mm_cache_waiters", "gauge", "cache", "Requests that wait for room in the image cache."),
+    Metric("lightllm_mm_cache_queue", "gauge", "cache", "Images that wait for a visual server."),
+    Metric("lightllm_visual_images_total", "counter", "visual", "Images encoded."),
+    Metric("lightllm_visual_failures_total", "counter", "visual", "Images that a visual server refused."),
+    Metric("lightllm_visual_batch_images", "histogram", "visual", "Images of a batch.", (), _COUNTS),
+    Metric("lightllm_visual_batch_pixels", "histogram", "visual", "Pixels of a batch, as resized.", (), _PIXELS),
+    Metric(
+        "lightllm_visual_seconds",
+        "histogram",
+        "visual",
+        "Time to decode an image, and to encode a batch.",
+        ("stage",),
+        _SECONDS,
     ),
     Metric("lightllm_rejections_total", "counter", "any", "Requests refused.", ("reason",)),
     Metric("lightllm_bad_frames_total", "counter", "any", "Frames that did not decode and were dropped.", ("process",)),

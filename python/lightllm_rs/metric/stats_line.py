@@ -10,6 +10,9 @@ PROMPT, GENERATED = "vllm:prompt_tokens_total", "vllm:generation_tokens_total"
 QUERIES, HITS = "vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total"
 RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 KV_USAGE = "vllm:kv_cache_usage_perc"
+IMAGES, IMAGE_HITS, IMAGE_JOINS = (f"lightllm_mm_cache_{name}_total" for name in ("queries", "hits", "joins"))
+IMAGE_BYTES, IMAGE_ROOM = "lightllm_mm_cache_used_bytes", "lightllm_mm_cache_total_bytes"
+VISUAL_QUEUE, IMAGE_WAIT = "lightllm_mm_cache_queue", "lightllm_image_wait_seconds"
 TTFT, ITL = "vllm:time_to_first_token_seconds", "vllm:inter_token_latency_seconds"
 
 
@@ -24,6 +27,9 @@ class _Look:
     hits: float
     ttft: tuple[int, float]
     itl: tuple[int, float]
+    images: float
+    image_hits: float
+    image_wait: tuple[int, float]
 
 
 class StatsLine:
@@ -60,7 +66,22 @@ class StatsLine:
             f"TTFT {_mean_ms(before.ttft, after.ttft)}",
             f"ITL {_mean_ms(before.itl, after.itl)}",
         ]
-        return ", ".join(parts)
+        return ", ".join(parts + self._images(before, after, seconds))
+
+    def _images(self, before: _Look, after: _Look, seconds: float) -> list[str]:
+        """What there is to say of images: nothing while nobody sends any."""
+        store, images, queue = self._store, after.images - before.images, self._store.value(VISUAL_QUEUE, after.at)
+        if not images and not queue:
+            return []
+        hits = f"{100 * (after.image_hits - before.image_hits) / images:.1f} %" if images else "-"
+        used = store.value(IMAGE_BYTES, after.at) / max(store.value(IMAGE_ROOM, after.at), 1.0)
+        return [
+            f"images {images / seconds:.1f}/s",
+            f"image hits {hits}",
+            f"image cache {100 * used:.1f} %",
+            f"visual queue {queue:.0f}",
+            f"image wait {_mean_ms(before.image_wait, after.image_wait)}",
+        ]
 
     def _look(self, now: float) -> _Look:
         store = self._store
@@ -72,6 +93,9 @@ class StatsLine:
             hits=store.value(HITS, now),
             ttft=store.observed(TTFT),
             itl=store.observed(ITL),
+            images=store.value(IMAGES, now),
+            image_hits=store.value(IMAGE_HITS, now) + store.value(IMAGE_JOINS, now),
+            image_wait=store.observed(IMAGE_WAIT),
         )
 
 

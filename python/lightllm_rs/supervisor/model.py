@@ -30,12 +30,14 @@ def find_model(settings: ServeSettings) -> Model:
     """Finds the model, and fetches it if need be. Raises ServiceError."""
     try:
         checkpoint = locate(settings.model, settings.revision, settings.load_format)
+        sees = False
         if settings.backend != "mock" and not checkpoint.is_gguf:
-            checkpoint.config()  # cheap, and what cannot be served is known before anything starts
+            # Cheap, and what cannot be served is known before anything starts.
+            sees = checkpoint.config().vision is not None
     except CheckpointError as error:
         raise ServiceError(str(error)) from None
     chats = settings.model is None or settings.chat_template is not None or has_chat_template(checkpoint.path)
-    return Model(checkpoint.path, settings.served_model_name or checkpoint.name, chats)
+    return Model(checkpoint.path, settings.served_model_name or checkpoint.name, chats, sees)
 
 
 def has_chat_template(folder: Path) -> bool:

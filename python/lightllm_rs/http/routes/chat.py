@@ -20,6 +20,7 @@ from lightllm_rs.http.errors import bad_request
 from lightllm_rs.http.extent import check_choices, check_whole_logprobs
 from lightllm_rs.http.images import sources_of_messages
 from lightllm_rs.http.logprobs import chat_logprobs
+from lightllm_rs.http.prompt_images import closed_on_error, with_images
 from lightllm_rs.http.prompts import check_prompt, encode, output_tokens
 from lightllm_rs.http.sampling import wishes_of
 from lightllm_rs.http.schemas.chat import ChatCompletionRequest
@@ -38,16 +39,16 @@ async def chat_completions(request: Request) -> Response:
         check_model(service, body.model)
         for number, message in enumerate(body.messages):
             check_extras(message, service, f"messages.{number}.")
-        sources_of_messages(service, body.messages)
-        prompt = await _prompt(service, body)
         wishes = wishes_of(body, service, key_of(request), _logprobs(body))
         check_choices(service, 1, wishes.n)
-        if not body.stream:
-            check_whole_logprobs([prompt], wishes, "max_tokens", "top_logprobs" if body.top_logprobs else None)
-        call = Call(service, [prompt], wishes, began=began, stream=bool(body.stream))
-        answer = _Answer(service, body, call)
-        if body.stream:
+        prompt = await _prompt(request, service, body)
+        with closed_on_error(prompt.images):
+            if not body.stream:
+                check_whole_logprobs([prompt], wishes, "max_tokens", "top_logprobs" if body.top_logprobs else None)
+            call = Call(service, [prompt], wishes, began=began, stream=bool(body.stream))
+            answer = _Answer(service, body, call)
             service.engine.ready()
+        if body.stream:
             return EventStream(call, answer)
         await finish(request, call)
         return json_response(answer.whole())
@@ -61,18 +62,22 @@ def _logprobs(body: ChatCompletionRequest) -> int:
     return -1
 
 
-async def _prompt(service: Service, body: ChatCompletionRequest) -> PromptText:
+async def _prompt(request: Request, service: Service, body: ChatCompletionRequest) -> PromptText:
     field, wanted = "max_completion_tokens", body.max_completion_tokens
     if wanted is None:
         field, wanted = "max_tokens", body.max_tokens
     if wanted == 0:
         raise bad_request("max_tokens must be at least 1", field, "invalid_value")
     service.engine.ready()
+    sources = sources_of_messages(service, body.messages)
     text = await prompt_of(service, body.messages, body.add_generation_prompt is not False, body.chat_template_kwargs)
     # The template writes the beginning-of-text token itself, if the model has one.
     ids = await encode(service, text, "messages", add_special_tokens=False)
     check_prompt(service, ids, "messages")
-    return PromptText(ids, output_tokens(service, len(ids), wanted, None, body.min_tokens, field))
+    ids, images = await with_images(request, service, ids, sources, body.cache_salt or "", "messages")
+    with closed_on_error(images):
+        most = output_tokens(service, len(ids), wanted, None, body.min_tokens, field)
+    return PromptText(ids, most, images=images)
 
 
 class _Answer:

@@ -18,6 +18,7 @@ from lightllm_rs.http.choice import Choice
 from lightllm_rs.http.errors import bad_request
 from lightllm_rs.http.extent import check_choices, check_whole_logprobs
 from lightllm_rs.http.logprobs import CompletionLogprobs, completion_logprobs
+from lightllm_rs.http.prompt_images import check_places
 from lightllm_rs.http.prompts import check_prompt, encode_all, output_tokens
 from lightllm_rs.http.sampling import wishes_of
 from lightllm_rs.http.schemas.completions import CompletionRequest
@@ -70,6 +71,7 @@ async def _prompts(service: Service, body: CompletionRequest) -> list[PromptText
     prompts = []
     for prompt, ids in zip(given, rows, strict=True):
         check_prompt(service, ids, "prompt")
+        check_places(service, ids, 0, "prompt")
         text = ""
         if body.echo:
             text = prompt if isinstance(prompt, str) else service.tokenizer.decode(ids)

@@ -18,6 +18,7 @@ from lightllm_rs.http.errors import bad_request
 from lightllm_rs.http.extent import check_choices, check_whole_logprobs
 from lightllm_rs.http.images import sources_of_native
 from lightllm_rs.http.logprobs import finite
+from lightllm_rs.http.prompt_images import closed_on_error, count_with_images, with_images
 from lightllm_rs.http.prompts import check_prompt, encode, output_tokens
 from lightllm_rs.http.sampling import wishes_of_native
 from lightllm_rs.http.schemas.native import GenerateRequest, MultimodalParams, TokensRequest
@@ -72,18 +73,18 @@ async def tokens(request: Request) -> Response:
     """Counts the tokens of a text."""
     service = service_of(request)
     body = await parse_body(request, service, TokensRequest)
-    _images(service, body.multimodal_params)
-    return json_response({"ntokens": len(await encode(service, body.text, "text"))})
+    sources = _sources(service, body.multimodal_params)
+    ids = await count_with_images(request, service, await encode(service, body.text, "text"), sources, "text")
+    return json_response({"ntokens": len(ids)})
 
 
 async def _parse(request: Request, service: Service) -> GenerateRequest:
     body = await parse_body(request, service, GenerateRequest)
     check_extras(body.parameters, service, "parameters.")
-    _images(service, body.multimodal_params)
     return body
 
 
-def _images(service: Service, params: MultimodalParams | None) -> list[Source]:
+def _sources(service: Service, params: MultimodalParams | None) -> list[Source]:
     if params is not None:
         check_extras(params, service, "multimodal_params.")
         for number, image in enumerate(params.images or []):
@@ -93,6 +94,7 @@ def _images(service: Service, params: MultimodalParams | None) -> list[Source]:
 
 async def _call(request: Request, body: GenerateRequest, began: float, *, stream: bool, logprobs: int) -> Call:
     service, parameters = service_of(request), body.parameters
+    sources = _sources(service, body.multimodal_params)
     wishes = wishes_of_native(parameters, service, key_of(request), logprobs)
     if isinstance(body.inputs, str):
         if not body.inputs:
@@ -103,13 +105,15 @@ async def _call(request: Request, body: GenerateRequest, began: float, *, stream
     else:
         ids = body.inputs
     check_prompt(service, ids, "inputs")
-    least = parameters.min_new_tokens
-    wanted = output_tokens(service, len(ids), parameters.max_new_tokens, None, least, "parameters.max_new_tokens")
-    prompt = PromptText(ids, wanted)
     check_choices(service, 1, wishes.n, "parameters.n")
-    if not stream:
-        check_whole_logprobs([prompt], wishes, "parameters.max_new_tokens", None)
-    return Call(service, [prompt], wishes, began=began, stream=stream)
+    ids, images = await with_images(request, service, ids, sources, "", "inputs")
+    with closed_on_error(images):
+        least, field = parameters.min_new_tokens, "parameters.max_new_tokens"
+        most = output_tokens(service, len(ids), parameters.max_new_tokens, None, least, field)
+        prompt = PromptText(ids, most, images=images)
+        if not stream:
+            check_whole_logprobs([prompt], wishes, field, None)
+        return Call(service, [prompt], wishes, began=began, stream=stream)
 
 
 def _token(service: Service, record: Record) -> dict[str, Any]:

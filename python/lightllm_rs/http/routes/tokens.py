@@ -13,6 +13,7 @@ from lightllm_rs.http.body import parse_body
 from lightllm_rs.http.conversation import prompt_of
 from lightllm_rs.http.errors import bad_request
 from lightllm_rs.http.images import sources_of_messages
+from lightllm_rs.http.prompt_images import count_with_images
 from lightllm_rs.http.prompts import encode
 from lightllm_rs.http.schemas.tokens import DetokenizeRequest, TokenizeRequest
 
@@ -27,11 +28,12 @@ async def tokenize(request: Request) -> Response:
     check_model(service, body.model)
     limits = service.engine.ready()
     if body.messages is not None:
-        sources_of_messages(service, body.messages)
+        sources = sources_of_messages(service, body.messages)
         text = await prompt_of(
             service, body.messages, body.add_generation_prompt is not False, body.chat_template_kwargs
         )
         ids = await encode(service, text, "messages", add_special_tokens=bool(body.add_special_tokens))
+        ids = await count_with_images(request, service, ids, sources, "messages")
     else:
         assert body.prompt is not None, "the schema demands one of the two"
         ids = await encode(service, body.prompt, "prompt", add_special_tokens=body.add_special_tokens is not False)

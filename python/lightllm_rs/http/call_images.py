@@ -1,0 +1,170 @@
+"""The images of one request under way: from the image cache's first word to the end of the request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lightllm_rs.cache import CacheError, CacheGone, CacheTooLarge, Lease, State
+from lightllm_rs.http.errors import ApiError, bad_request, images_lost, internal
+from lightllm_rs.messages.images import ImageSpan
+
+if TYPE_CHECKING:
+    from lightllm_rs.cache import AsyncCacheClient
+    from lightllm_rs.http.call import Call
+    from lightllm_rs.http.prompt_images import PromptImages
+    from lightllm_rs.http.service import Service
+
+log = logging.getLogger(__name__)
+
+LOST_SECONDS = 1.7
+"""A request whose images are lost waits so long for a new cache manager: it is answered within two seconds."""
+
+INLINE_BYTES = 256 << 10
+"""Longer data is copied into the cache by a thread."""
+
+MOST_SENT = 2
+"""Times that a request goes to the router: once more if its images were lost."""
+
+
+class CallImages:
+    """Leases of a call's images, from `start` to `close`. Lives on the event loop.
+
+    If the cache manager dies before anything was generated, the request is sent again, once.
+    """
+
+    def __init__(self, service: Service, images: PromptImages) -> None:
+        assert service.image_cache is not None, "images are refused where no model sees"
+        self._service, self._cache, self._prompt = service, service.image_cache, images
+        self._task: asyncio.Task[None] | None = None
+        self._client: AsyncCacheClient | None = None
+        self._leases: list[Lease] = []
+        self._copying: asyncio.Future[None] | None = None
+        self._sent = 0
+
+    def start(self, call: Call) -> None:
+        """Sends the call to the router as soon as the images have room. What goes wrong ends the call."""
+        self._task = asyncio.create_task(self._guarded(call))
+
+    def close(self) -> None:
+        """The request is over, however it went: nothing is held any more."""
+        self._stop()
+        self._prompt.close()
+
+    def again(self, call: Call) -> bool:
+        """The backend did not find an image. Whether the call is sent again: once, and if nothing was generated."""
+        if self._sent >= MOST_SENT or call.has_output:
+            return False
+        self._stop()
+        call.withdraw()
+        self.start(call)
+        return True
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._release()
+
+    async def _guarded(self, call: Call) -> None:
+        try:
+            await self._run(call)
+        except ApiError as error:
+            call.fail(error)
+        except CacheTooLarge as error:
+            needed, total = (size / (1 << 20) for size in (error.needed, error.total))
+            call.fail(
+                bad_request(
+                    f"the images of the request take {needed:.1f} MiB of the image cache and all of it is {total:.1f} "
+                    "MiB: send fewer or smaller images",
+                    code="images_too_large",
+                )
+            )
+        except CacheError:
+            log.exception("the images of a request could not be handled")
+            call.fail(internal())
+
+    async def _run(self, call: Call) -> None:
+        self._client = self._cache.client()
+        while True:
+            try:
+                await self._serve(call, self._client)
+                return
+            except CacheGone:
+                self._release()
+                if call.has_output:
+                    return  # what it needs of them is on the device
+                if self._sent >= MOST_SENT:
+                    raise images_lost() from None
+                call.withdraw()
+                self._client = await self._cache.client_after(self._client, LOST_SECONDS)
+
+    async def _serve(self, call: Call, client: AsyncCacheClient) -> None:
+        images = self._prompt.images
+        began = time.perf_counter()
+        self._leases = await client.acquire([image.want for image in images])
+        await self._write(client, [number for number, lease in enumerate(self._leases) if lease.state == State.WRITE])
+        ready = [lease.state == State.READY for lease in self._leases]
+        spans = [
+            ImageSpan(span.start, span.tokens, span.key, span.grid, is_ready)
+            for span, is_ready in zip(self._prompt.spans, ready, strict=True)
+        ]
+        self._sent += 1
+        if self._sent > 1:
+            self._service.observer.image_resend()
+        call.send(spans, self._prompt.position_offset)
+        waiting = [
+            asyncio.create_task(self._ready(call, client, number))
+            for number, is_ready in enumerate(ready)
+            if not is_ready
+        ]
+        try:
+            await asyncio.gather(*waiting)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        self._service.observer.images_ready(time.perf_counter() - began)
+
+    async def _write(self, client: AsyncCacheClient, numbers: Sequence[int]) -> None:
+        """Puts the originals in that nobody else has."""
+        if not numbers:
+            return
+        leases = [self._leases[number] for number in numbers]
+        pictures = [self._prompt.images[number].picture for number in numbers]
+
+        def copy() -> None:
+            for lease, picture in zip(leases, pictures, strict=True):
+                lease.write_data(picture.data)
+
+        if sum(len(picture.data) for picture in pictures) <= INLINE_BYTES:
+            copy()
+        else:
+            self._copying = asyncio.get_running_loop().run_in_executor(self._service.threads, copy)
+            await asyncio.shield(self._copying)
+        await client.publish_data(leases)
+
+    async def _ready(self, call: Call, client: AsyncCacheClient, number: int) -> None:
+        """Tells the router once the image is there. Raises ApiError if it never will be."""
+        lease = self._leases[number]
+        while True:
+            (state,) = await client.wait([lease])
+            if state == State.READY:
+                call.image_ready(number)
+                return
+            if state == State.FAILED:
+                raise self._prompt.failure(number, lease.error)
+            await self._write(client, [number])  # who was to write it is gone
+
+    def _release(self) -> None:
+        leases, client, copying = self._leases, self._client, self._copying
+        self._leases, self._copying = [], None
+        if not leases or client is None:
+            return
+        if copying is None or copying.done():
+            client.release(leases)
+        else:  # others must not get pages that a thread still writes to
+            copying.add_done_callback(lambda _: client.release(leases))

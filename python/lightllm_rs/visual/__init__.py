@@ -1,0 +1,1 @@
+"""The visual server: takes images out of the cache, and puts their features there."""

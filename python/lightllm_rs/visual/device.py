@@ -1,0 +1,39 @@
+"""The device of a visual server, and the arithmetic on it."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from lightllm_rs.process.child import StartError
+from lightllm_rs.process.start import ChildStart
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_dtype(start: ChildStart) -> torch.dtype:
+    """`--dtype`, which the language model has too: auto is bfloat16 on a GPU and float32 on a CPU."""
+    if start.settings.dtype == "auto":
+        return torch.bfloat16 if start.device == "cuda" else torch.float32
+    return DTYPES[start.settings.dtype]
+
+
+def open_device(start: ChildStart) -> torch.device:
+    """The device, ready for use. Raises StartError."""
+    torch.set_grad_enabled(False)
+    if start.device == "cpu":
+        # Half of the cores: the backend has the others.
+        cores = len(os.sched_getaffinity(0))
+        torch.set_num_threads(start.settings.threads or max(1, cores // 2))
+        return torch.device("cpu")
+    if not torch.cuda.is_available() or torch.cuda.device_count() <= start.gpu:
+        raise StartError(f"GPU {start.gpu} cannot be used: lower --visual-gpu, or check the driver with nvidia-smi")
+    device = torch.device("cuda", start.gpu)
+    torch.cuda.set_device(device)
+    return device
+
+
+def device_bytes(device: torch.device) -> int:
+    """Device memory that this process has taken, and keeps."""
+    return torch.cuda.memory_reserved(device) if device.type == "cuda" else 0

@@ -1,0 +1,150 @@
+"""Entry of the visual server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightllm_rs.cache import CacheClient, CacheError
+from lightllm_rs.checkpoint import Checkpoint, CheckpointError
+from lightllm_rs.messages.control import CacheDown, CacheUp, Holds, Stop
+from lightllm_rs.messages.frames import encode
+from lightllm_rs.messages.sockets import Poller
+from lightllm_rs.process.child import Child, StartError, decode
+from lightllm_rs.process.telemetry import Telemetry
+from lightllm_rs.vision import open_geometry
+from lightllm_rs.visual.figures import Figures
+
+if TYPE_CHECKING:
+    from lightllm_rs.models.vision import VisionTower
+    from lightllm_rs.visual.pipeline import Bounds, Pipeline
+
+log = logging.getLogger(__name__)
+
+PERIOD = 1.0
+BATCH_PIXELS = {"cpu": 1 << 20, "cuda": 4 << 20}
+
+
+def run(child: Child) -> None:
+    """Encodes what the cache managers have, until the supervisor says stop."""
+    child.open_control()
+    began = time.perf_counter()
+    try:
+        from lightllm_rs.visual.pipeline import Bounds
+        from lightllm_rs.visual.warm import warm
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise StartError(f"torch is not installed for {sys.executable}: install it") from None
+    child.phase("imports", time.perf_counter() - began)
+    tower = load(child)
+    settings = child.start.settings
+    bounds = Bounds(settings.visual_batch_size, settings.visual_batch_pixels or BATCH_PIXELS[child.start.device])
+    if child.start.device == "cuda":
+        from lightllm_rs.visual.device import device_bytes
+
+        began = time.perf_counter()
+        told = warm(tower, settings.max_image_pixels, bounds)
+        held = device_bytes(tower.device)
+        child.phase("largest batches", time.perf_counter() - began, f"{told}, {held / 2**30:.2f} GiB")
+        child.open_control().send(encode(Holds(held)))
+    server = VisualServer(child, tower, bounds)
+    child.ready()
+    server.run()
+
+
+def load(child: Child) -> VisionTower:
+    """The tower on its device. Raises StartError."""
+    from lightllm_rs.models.vision import load_tower
+    from lightllm_rs.visual.device import choose_dtype, open_device
+
+    start = child.start
+    began = time.perf_counter()
+    path = Path(start.model_path)
+    checkpoint = Checkpoint(path, path.name, dummy=start.settings.load_format == "dummy")
+    try:
+        geometry = open_geometry(checkpoint)
+        assert geometry is not None, "the supervisor starts this process only for models that see"
+        device, dtype = open_device(start), choose_dtype(start)
+        tower = load_tower(checkpoint, geometry, dtype=dtype, device=device, seed=start.settings.seed)
+    except CheckpointError as error:
+        raise StartError(str(error)) from None
+    child.phase("weights", time.perf_counter() - began, f"{type(tower).__name__} on {device}")
+    return tower
+
+
+class VisualServer:
+    """What the supervisor says, and the clock; the work is done by a `Pipeline` of the present cache manager."""
+
+    def __init__(self, child: Child, tower: VisionTower, bounds: Bounds) -> None:
+        from lightllm_rs.visual.encoder import Encoder
+
+        settings = child.start.settings
+        self._child, self._bounds = child, bounds
+        self._encoder = Encoder(tower, settings.max_image_pixels)
+        self._threads = ThreadPoolExecutor(settings.visual_threads or len(os.sched_getaffinity(0)), "decode")
+        self._figures = Figures()
+        self._telemetry = Telemetry(child.start)
+        self._endpoint: str | None = None
+        self._pipeline: Pipeline | None = None
+        self._broken: BaseException | None = None
+        self._alarm = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poller = Poller()
+        self._poller.add(child.open_control())
+        self._poller.add(self._alarm)
+
+    def run(self) -> None:
+        """Returns when the supervisor says stop. Raises what broke a pipeline."""
+        due = time.monotonic()
+        while self._hear():
+            if self._broken is not None:
+                raise self._broken
+            now = time.monotonic()
+            if now >= due:
+                self._figures.tell(self._telemetry)
+                self._telemetry.heartbeat(progress=self._figures.encoded)
+                self._telemetry.flush()
+                self._connect()
+                due = now + PERIOD
+            self._poller.wait(max(0, round((due - now) * 1000)))
+        self._disconnect()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._telemetry.close()
+
+    def _hear(self) -> bool:
+        while (frame := self._child.open_control().receive(0)) is not None:
+            message = decode(frame)
+            if isinstance(message, Stop):
+                return False
+            if isinstance(message, CacheDown | CacheUp):
+                self._endpoint = message.endpoint if isinstance(message, CacheUp) else None
+                self._disconnect()
+                self._connect()
+        return True
+
+    def _connect(self) -> None:
+        """Begins to encode, unless that is under way or nobody answers, which is tried again each second."""
+        from lightllm_rs.visual.pipeline import Pipeline
+
+        if self._endpoint is None or self._pipeline is not None:
+            return
+        try:
+            client = CacheClient(self._endpoint, self._child.start.process, timeout=PERIOD)
+        except CacheError as error:
+            log.warning("the cache manager does not answer: %s", error)
+            return
+        self._pipeline = Pipeline(client, self._encoder, self._threads, self._bounds, self._figures, self._breaks)
+
+    def _disconnect(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.close()
+            self._pipeline = None
+
+    def _breaks(self, error: BaseException) -> None:
+        self._broken = error
+        os.eventfd_write(self._alarm, 1)

@@ -1,0 +1,150 @@
+"""Takes images from one cache manager and encodes them: one batch is on the device while the next is decoded."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lightllm_rs.cache import CacheGone, CacheTimeout, Lease
+from lightllm_rs.visual.encoder import EncodeError, Encoder
+from lightllm_rs.visual.figures import Figures
+
+if TYPE_CHECKING:
+    from lightllm_rs.cache import CacheClient
+    from lightllm_rs.models.vision import Pixels
+
+log = logging.getLogger(__name__)
+
+BATCHES = 2
+"""Taken and not yet published: one is encoded and one is decoded; more would be taken away from other servers."""
+
+LOOK_SECONDS = 0.5
+"""A take that waits so long looks whether the end has come."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Of one batch.
+
+    Attributes:
+        images: most of them.
+        pixels: most pixels, as the tower sees them; the first image may have more.
+    """
+
+    images: int
+    pixels: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images that are being decoded."""
+
+    leases: list[Lease]
+    inputs: list[Future[Pixels]]
+
+
+class Pipeline:
+    """Runs from its making until `close`, or until the cache manager is gone.
+
+    Args:
+        client: of one cache manager; closed with the pipeline.
+        threads: that decode; shared by all pipelines.
+        broken: called, in a thread of the pipeline, with an error that ends the process.
+    """
+
+    def __init__(
+        self,
+        client: CacheClient,
+        encoder: Encoder,
+        threads: ThreadPoolExecutor,
+        bounds: Bounds,
+        figures: Figures,
+        broken: Callable[[BaseException], None],
+    ) -> None:
+        self._client, self._encoder, self._threads = client, encoder, threads
+        self._bounds, self._figures, self._broken = bounds, figures, broken
+        self._ended = threading.Event()
+        self._room = threading.Semaphore(BATCHES)
+        self._decoding: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._parts = [
+            threading.Thread(target=self._guarded, args=(part,), name=name, daemon=True)
+            for name, part in (("take", self._take), ("encode", self._encode))
+        ]
+        for part in self._parts:
+            part.start()
+
+    def close(self) -> None:
+        """Returns when nothing runs any more; images that were taken go back to others."""
+        self._ended.set()
+        for part in self._parts:
+            part.join()
+        self._client.close()
+
+    def _guarded(self, part: Callable[[], None]) -> None:
+        try:
+            part()
+        except CacheGone:
+            log.warning("the cache manager is gone")
+            self._ended.set()
+        except BaseException as error:  # the process ends with it: nobody else would hear of it
+            self._ended.set()
+            self._broken(error)
+        finally:
+            self._decoding.put(None)
+            self._room.release()  # the other part may wait for it
+
+    def _take(self) -> None:
+        while True:
+            self._room.acquire()
+            leases: list[Lease] = []
+            while not leases:
+                if self._ended.is_set():
+                    return
+                with suppress(CacheTimeout):
+                    leases = self._client.take(self._bounds.images, self._bounds.pixels, timeout=LOOK_SECONDS)
+            self._decoding.put(Batch(leases, [self._threads.submit(self._prepare, lease) for lease in leases]))
+
+    def _prepare(self, lease: Lease) -> Pixels:
+        began = time.perf_counter()
+        pixels = self._encoder.prepare(lease)
+        self._figures.decoded(time.perf_counter() - began)
+        return pixels
+
+    def _encode(self) -> None:
+        self._encoder.enter_thread()
+        while (batch := self._decoding.get()) is not None and not self._ended.is_set():
+            self._finish(batch)
+            self._room.release()
+
+    def _finish(self, batch: Batch) -> None:
+        leases, inputs = [], []
+        for lease, future in zip(batch.leases, batch.inputs, strict=True):
+            try:
+                inputs.append(future.result())
+                leases.append(lease)
+            except EncodeError as error:
+                self._fail(lease, error)
+        if not leases:
+            return
+        began = time.perf_counter()
+        outcomes = self._encoder.encode(leases, inputs)
+        good = [lease for lease, fault in zip(leases, outcomes, strict=True) if fault is None]
+        if good:
+            self._client.publish_features(good)
+        for lease, fault in zip(leases, outcomes, strict=True):
+            if fault is not None:
+                self._fail(lease, fault)
+        pixels = sum(one.shape.pixels for one in inputs)
+        self._figures.batch(len(good), pixels, time.perf_counter() - began)
+
+    def _fail(self, lease: Lease, error: EncodeError) -> None:
+        log.warning("an image was refused: %s", error)
+        self._figures.failed()
+        self._client.fail(lease, str(error))

@@ -1,0 +1,238 @@
+"""Images to features, in batches: against the tower itself, and with images that are no good."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.memory_cache import MemoryCache, MemoryLease
+from helpers.seeing_service import noise, png
+from helpers.tiny_vl import make_tiny_vl
+from lightllm_rs.checkpoint import Checkpoint
+from lightllm_rs.media import decode, inspect
+from lightllm_rs.messages.recipe import Recipe
+from lightllm_rs.models.vision import Pixels, VisionTower, load_tower
+from lightllm_rs.vision import open_geometry
+from lightllm_rs.visual.encoder import Encoder
+from lightllm_rs.visual.figures import Figures
+from lightllm_rs.visual.pipeline import Bounds, Pipeline
+from lightllm_rs.visual.warm import worst_sizes
+
+SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def tower(tmp_path_factory: pytest.TempPathFactory) -> VisionTower:
+    checkpoint = Checkpoint(make_tiny_vl(tmp_path_factory.mktemp("vl") / "m", "internvl"), "tiny")
+    geometry = open_geometry(checkpoint)
+    assert geometry is not None
+    return load_tower(checkpoint, geometry, dtype=torch.float32, device=torch.device("cpu"))
+
+
+@contextmanager
+def pipeline(
+    tower: Any, cache: MemoryCache, bounds: Bounds | None = None, errors: list[BaseException] | None = None
+) -> Iterator[Figures]:
+    figures = Figures()
+    broken = errors if errors is not None else []
+    with ThreadPoolExecutor(2) as threads:
+        running = Pipeline(
+            cache,  # type: ignore[arg-type]
+            Encoder(tower, 1_000_000),
+            threads,
+            bounds or Bounds(8, 1 << 20),
+            figures,
+            broken.append,
+        )
+        try:
+            yield figures
+        finally:
+            running.close()
+    assert cache.closed
+    if errors is None:
+        assert broken == []
+
+
+def put(
+    cache: MemoryCache, tower: VisionTower, data: bytes, stored: bytes | None = None, **changes: Any
+) -> MemoryLease:
+    picture = inspect(data)
+    shape = tower.geometry.shape(picture.width, picture.height)
+    recipe = Recipe("auto", picture.width, picture.height)
+    wanted = {"feature_len": shape.tokens * tower.width * 4, "recipe": recipe, "pixels": shape.pixels} | changes
+    return cache.put(data if stored is None else stored, **wanted)
+
+
+def features_of(tower: VisionTower, data: bytes) -> np.ndarray[Any, Any]:
+    with torch.inference_mode():
+        (features,) = tower.encode([tower.pixels(decode(data))])
+    return features.numpy()
+
+
+def wait(leases: Sequence[MemoryLease]) -> None:
+    for lease in leases:
+        assert lease.ended.wait(SECONDS), "an image was not answered"
+
+
+def test_features_are_those_of_the_tower(tower: VisionTower) -> None:
+    pictures = [png(noise(30 + 7 * number, 90 - 5 * number, number)) for number in range(9)]
+    cache = MemoryCache()
+    leases = [put(cache, tower, data) for data in pictures]
+    with pipeline(tower, cache) as figures:
+        wait(leases)
+    assert figures.encoded == 9
+    for data, lease in zip(pictures, leases, strict=True):
+        assert lease.error is None
+        got = np.frombuffer(lease.features, np.float32).reshape(-1, tower.width)
+        np.testing.assert_allclose(got, features_of(tower, data), rtol=1e-4, atol=1e-5)
+
+
+def test_bad_images_are_refused_alone(tower: VisionTower) -> None:
+    good = png(noise(40, 40, 1))
+    cache = MemoryCache()
+    leases = [
+        put(cache, tower, good),
+        put(cache, tower, good, stored=good[: len(good) // 2]),  # cut off
+        put(cache, tower, good, recipe=Recipe("auto", 41, 40)),  # another size than its header said
+        put(cache, tower, good, recipe=b"\xc1"),
+        put(cache, tower, good, feature_len=4),
+        put(cache, tower, good),
+    ]
+    with pipeline(tower, cache):
+        wait(leases)
+    assert [lease.error is None for lease in leases] == [True, False, False, False, False, True]
+    assert leases[1].error == "the image is damaged or cut off"
+    assert {lease.error for lease in leases[2:5]} == {"the image cannot be processed"}
+
+
+class FailingTower:
+    """A tower whose larger batches run out of memory, and which cannot take some pictures at all."""
+
+    def __init__(self, tower: VisionTower, error: type[RuntimeError]) -> None:
+        self._tower, self._error = tower, error
+        self.dtype, self.device, self.geometry, self.width = tower.dtype, tower.device, tower.geometry, tower.width
+
+    def pixels(self, picture: Any) -> Pixels:
+        return self._tower.pixels(picture)
+
+    def encode(self, inputs: Sequence[Pixels]) -> list[torch.Tensor]:
+        if len(inputs) > 1 or inputs[0].shape.tokens > 4:
+            raise self._error("no")
+        return self._tower.encode(inputs)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(torch.OutOfMemoryError, "does not fit the memory"), (RuntimeError, "cannot be processed")],
+)
+def test_a_batch_that_fails_is_done_image_by_image(tower: VisionTower, error: type[RuntimeError], message: str) -> None:
+    cache = MemoryCache()
+    small = [put(cache, tower, png(noise(28, 28, number))) for number in range(3)]
+    large = put(cache, tower, png(noise(56, 28)))
+    with pipeline(FailingTower(tower, error), cache):
+        wait([*small, large])
+    assert [lease.error for lease in small] == [None] * 3
+    assert large.error is not None
+    assert message in large.error
+
+
+def test_features_that_are_not_finite_are_not_published(tower: VisionTower) -> None:
+    class NanTower(FailingTower):
+        def encode(self, inputs: Sequence[Pixels]) -> list[torch.Tensor]:
+            features = self._tower.encode(inputs)
+            features[0][0, 0] = float("nan")
+            return features
+
+    cache = MemoryCache()
+    leases = [put(cache, tower, png(noise(28, 28, number))) for number in range(2)]
+    with pipeline(NanTower(tower, RuntimeError), cache, Bounds(2, 1 << 20)):
+        wait(leases)
+    assert leases[0].error == "the features of the image are not finite numbers"
+    assert leases[1].error is None
+
+
+class GatedTower(FailingTower):
+    """A tower that waits to be let through."""
+
+    def __init__(self, tower: VisionTower) -> None:
+        super().__init__(tower, RuntimeError)
+        self.gate, self.inside = threading.Semaphore(0), threading.Semaphore(0)
+        self.prepared = threading.Semaphore(0)
+
+    def pixels(self, picture: Any) -> Pixels:
+        found = self._tower.pixels(picture)
+        self.prepared.release()
+        return found
+
+    def encode(self, inputs: Sequence[Pixels]) -> list[torch.Tensor]:
+        self.inside.release()
+        assert self.gate.acquire(timeout=SECONDS)
+        return self._tower.encode(inputs)
+
+
+def test_one_batch_is_decoded_while_another_is_encoded_and_no_more_are_taken(tower: VisionTower) -> None:
+    gated, cache = GatedTower(tower), MemoryCache()
+    leases = [put(cache, tower, png(noise(28, 28, number))) for number in range(8)]
+    with pipeline(gated, cache, Bounds(2, 1 << 20)):
+        assert gated.inside.acquire(timeout=SECONDS)
+        for _ in range(4):  # the batch on the device, and the one behind it
+            assert gated.prepared.acquire(timeout=SECONDS)
+        for _ in range(4):
+            gated.gate.release()
+        wait(leases)
+    assert cache.taken == [2, 2, 2, 2]
+    assert cache.most_out == 4
+
+
+def test_batches_keep_to_the_pixels(tower: VisionTower) -> None:
+    cache = MemoryCache()
+    one = tower.geometry.shape(28, 28).pixels
+    leases = [put(cache, tower, png(noise(28, 28, number))) for number in range(7)]
+    with pipeline(tower, cache, Bounds(100, 3 * one)):
+        wait(leases)
+    assert cache.taken == [3, 3, 1]
+
+
+def test_it_ends_quietly_with_its_cache_manager(tower: VisionTower) -> None:
+    cache = MemoryCache()
+    with pipeline(tower, cache):
+        lease = put(cache, tower, png(noise(28, 28)))
+        wait([lease])
+        cache.die()
+
+
+def test_what_breaks_a_device_ends_the_process(tower: VisionTower) -> None:
+    class DeadTower(FailingTower):
+        def encode(self, inputs: Sequence[Pixels]) -> list[torch.Tensor]:
+            raise AssertionError("the device is gone")
+
+    cache, errors = MemoryCache(), []
+    told = threading.Event()
+
+    class Told(list[BaseException]):
+        def append(self, error: BaseException) -> None:
+            super().append(error)
+            told.set()
+
+    errors = Told()
+    with pipeline(DeadTower(tower, RuntimeError), cache, errors=errors):
+        put(cache, tower, png(noise(28, 28)))
+        assert told.wait(SECONDS)
+    assert [str(error) for error in errors] == ["the device is gone"]
+
+
+def test_the_largest_batches(tower: VisionTower) -> None:
+    geometry = tower.geometry
+    bounds = Bounds(8, 10 * geometry.shape(28, 28).pixels)
+    (large, one), (many, count) = worst_sizes(geometry, 1_000_000, bounds)
+    largest = max(geometry.shape(side, 1_000_000 // side).pixels for side in range(50, 20_000, 50))
+    assert (geometry.shape(*large).pixels, one) == (largest, 1)
+    assert 8 >= count > 1
+    assert geometry.shape(*many).pixels * count <= bounds.pixels
