@@ -31,6 +31,7 @@ class CachedFeatures(ImageFeatures):
     def __init__(self, endpoint: str, process: str, dtype: torch.dtype, device: torch.device) -> None:
         self._endpoint, self._process = endpoint, process
         self._dtype, self._device = dtype, device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._client: CacheClient | None = None
         self._connect()
 
@@ -49,9 +50,24 @@ class CachedFeatures(ImageFeatures):
                 found.append(ImageError(IMAGE_GONE))
                 continue
             shared = torch.frombuffer(lease.features_unguarded, dtype=self._dtype).view(rows, width)
-            found.append(torch.empty_like(shared, device=self._device).copy_(shared))
+            found.append(self._copied(shared))
         client.release([lease for lease in leases if lease is not None])
         return found
+
+    def _copied(self, shared: Tensor) -> Tensor:
+        """On the device; all is read when this returns.
+
+        On a GPU by a stream of its own: in that of the steps, a copy of memory that is not pinned waits until the step
+        that runs is done, and the next one would be launched only then.
+        """
+        if self._stream is None:
+            return shared.clone()
+        steps = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(self._stream):
+            copied = torch.empty_like(shared, device=self._device).copy_(shared)
+        steps.wait_stream(self._stream)
+        copied.record_stream(steps)
+        return copied
 
     def _connect(self) -> CacheClient | None:
         try:
