@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use lightllm_journal::{Key, Recorder};
-use lightllm_router::{PolicyConfig, Request, RequestId, RowResult, Scheduler, SchedulerConfig, StepResult};
+use lightllm_router::{ImageSpan, PolicyConfig, Request, RequestId, RowResult, Scheduler, SchedulerConfig, StepResult};
 
 pub fn journals() -> Vec<Vec<u8>> {
     let small = SchedulerConfig { pages: 12, page_size: 4, slots: 3, context: 40, ..SchedulerConfig::default() };
@@ -44,6 +44,7 @@ fn journal(config: SchedulerConfig, tokens: bool) -> Vec<u8> {
             priority: index as i32 - 2,
             deadline: (index == 3).then_some(1_000_000_000),
             tenant: u64::from(index % 3),
+            images: (index == 4).then_some(ImageSpan { start: 9, tokens: 3, ready: false }).into_iter().collect(),
             siblings: (index == 2).then_some(RequestId(id + 1)).into_iter().collect(),
             ..Request::new(RequestId(id), (0..5 + 3 * index).collect(), 6)
         };
@@ -52,6 +53,10 @@ fn journal(config: SchedulerConfig, tokens: bool) -> Vec<u8> {
     }
     for round in 0..40u64 {
         let now = 20_000_000 * (round + 1);
+        if round == 5 {
+            let found = scheduler.image_ready(RequestId(41), 0, now).expect("it has an image");
+            recorder.image_ready(RequestId(41), 0, now, found).expect("memory takes it");
+        }
         let plan = scheduler.schedule(now);
         let refused = scheduler.take_refused();
         recorder.schedule(now, plan.as_ref(), &refused).expect("memory takes a plan");

@@ -13,6 +13,17 @@ fn good() -> Vec<u8> {
     record(config, &[request].into_iter().chain(steps).collect::<Vec<_>>(), [1; 16], false).journal()
 }
 
+/// One in which a request waits for an image after the first page.
+fn good_with_image() -> Vec<u8> {
+    let config = SchedulerConfig { pages: 32, page_size: 4, slots: 2, context: 64, ..SchedulerConfig::default() };
+    let images = vec![ImageSpan { start: 5, tokens: 2, ready: false }];
+    let request = Operation::Add(Request { images, ..Request::new(RequestId(0), vec![1; 9], 4) });
+    let steps = |count| (0..count).flat_map(|seed| [Operation::Schedule, Operation::Answer(seed, None)]);
+    let ready = Operation::ImageReady(0, 0);
+    let operations: Vec<_> = [request].into_iter().chain(steps(2)).chain([ready]).chain(steps(4)).collect();
+    record(config, &operations, [1; 16], false).journal()
+}
+
 /// What is said of a journal: of its first bad line, or "identical" or "different".
 fn verdict(journal: &[u8]) -> String {
     let run = || replay(Reader::new("a.journal".to_owned(), journal)?, OnDifference::Count);
@@ -80,6 +91,15 @@ fn bad_lines_are_named_with_their_field() {
 #[test]
 fn different_decisions_are_no_error() {
     assert_eq!(verdict(&good()), "identical");
+    let image = String::from_utf8(good_with_image()).expect("a journal is text");
+    assert_eq!(verdict(image.as_bytes()), "identical");
+    for (from, to) in
+        [("[[5,2,false]]", "[[5,2,true]]"), (r#""image":0"#, r#""image":7"#), (r#""found":true"#, r#""found":false"#)]
+    {
+        assert!(image.contains(from), "{from} is in {image}");
+        assert_eq!(verdict(image.replacen(from, to, 1).as_bytes()), "different", "{to}");
+    }
+    assert!(verdict(image.replacen("[[5,2,false]]", "[[5,2]]", 1).as_bytes()).contains("a.journal:2: add.images[0]"));
     assert_eq!(with(r#""journal":2"#, r#""journal":1"#), "identical", "the first version is read too");
     assert_eq!(with(r#""slots":"1""#, r#""slots":"2""#), "different");
     assert_eq!(with(r#""prefill_chunk":2048"#, r#""prefill_chunk":5"#), "different");
@@ -114,8 +134,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn no_bytes_make_it_panic(at in any::<usize>(), bytes in prop::collection::vec(any::<u8>(), 0..20), remove in 0usize..20) {
-        let mut journal = good();
+    fn no_bytes_make_it_panic(
+        image in any::<bool>(),
+        at in any::<usize>(),
+        bytes in prop::collection::vec(any::<u8>(), 0..20),
+        remove in 0usize..20,
+    ) {
+        let mut journal = if image { good_with_image() } else { good() };
         let at = at % journal.len();
         let end = (at + remove).min(journal.len());
         journal.splice(at..end, bytes);
@@ -123,8 +148,8 @@ proptest! {
     }
 
     #[test]
-    fn no_digits_make_it_panic(at in any::<usize>(), digits in "[0-9a-f]{1,20}") {
-        let mut journal = good();
+    fn no_digits_make_it_panic(image in any::<bool>(), at in any::<usize>(), digits in "[0-9a-f]{1,20}") {
+        let mut journal = if image { good_with_image() } else { good() };
         let places: Vec<usize> = (0..journal.len()).filter(|index| journal[*index].is_ascii_digit()).collect();
         let at = places[at % places.len()];
         journal.splice(at..=at, digits.into_bytes());

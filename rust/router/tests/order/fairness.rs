@@ -1,6 +1,6 @@
 //! Tenants that always have something waiting are served alike.
 
-use lightllm_router::{OrderConfig, Request, SchedulerConfig};
+use lightllm_router::{ImageSpan, OrderConfig, Request, SchedulerConfig};
 use proptest::prelude::*;
 
 use crate::server::{SECOND, Server, config, request};
@@ -67,6 +67,36 @@ fn what_does_not_fit_is_overtaken_but_not_forgotten() {
     assert!(difference(1) <= (1 + 8) + 3 * 97);
     assert!(difference(100) <= (1 + 8) * 100 + 3 * 97);
     assert!(difference(100) > 4 * 100 + 3 * 97, "it is overtaken");
+}
+
+/// Of one tenant each prompt is admitted twice, the first time for what comes before an image: it pays for each token
+/// once. Both have the same requests otherwise, and always several that could run.
+#[test]
+fn who_waits_for_images_pays_once() {
+    let order = OrderConfig { tenant_quantum: 20, priority_age_ns: 0, ..OrderConfig::default() };
+    let config = SchedulerConfig { prefix_cache: true, pages: 512, ..config(order) };
+    let mut server = Server::new(config, SECOND / 100);
+    let (mut count, mut largest) = (0, 0);
+    for _ in 0..1500 {
+        for tenant in 0..2 {
+            let unfinished = |track: &&crate::server::Track| track.request.tenant == tenant && track.finished.is_none();
+            for _ in server.tracks.values().filter(unfinished).count()..10 {
+                let images = vec![ImageSpan { start: 40, tokens: 10, ready: tenant == 1 }];
+                server.add(Request { tenant, images, ..request(count, 60, 10) });
+                count += 1;
+            }
+        }
+        server.step();
+        let ran: Vec<_> =
+            server.tracks.iter().filter(|(_, track)| track.admitted.is_some()).map(|(id, _)| *id).collect();
+        for id in ran {
+            server.scheduler.image_ready(id, 0, server.now).expect("it has an image");
+        }
+        let served = |tenant| server.served.get(&tenant).copied().unwrap_or(0);
+        largest = largest.max(u64::abs_diff(served(0), served(1)));
+    }
+    assert!(server.scheduler.stats().totals.ahead > 50);
+    assert!(largest <= 20 + 4 * 70, "{largest} tokens apart");
 }
 
 /// Equal numbers of requests are not equal shares: the test above is able to fail.
