@@ -3,7 +3,7 @@
 use lightllm_router::{ImageSpan, OrderConfig, Request, SchedulerConfig};
 use proptest::prelude::*;
 
-use crate::server::{SECOND, Server, config, request};
+use crate::server::{SECOND, Server, Track, config, request};
 
 /// Sizes of a tenant's requests.
 type Sizes = Vec<(u32, u32)>;
@@ -79,7 +79,7 @@ fn who_waits_for_images_pays_once() {
     let (mut count, mut largest) = (0, 0);
     for _ in 0..1500 {
         for tenant in 0..2 {
-            let unfinished = |track: &&crate::server::Track| track.request.tenant == tenant && track.finished.is_none();
+            let unfinished = |it: &&Track| it.request.tenant == tenant && it.finished.is_none();
             for _ in server.tracks.values().filter(unfinished).count()..10 {
                 let images = vec![ImageSpan { start: 40, tokens: 10, ready: tenant == 1 }];
                 server.add(Request { tenant, images, ..request(count, 60, 10) });
@@ -92,8 +92,8 @@ fn who_waits_for_images_pays_once() {
         for id in ran {
             server.scheduler.image_ready(id, 0, server.now).expect("it has an image");
         }
-        let served = |tenant| server.served.get(&tenant).copied().unwrap_or(0);
-        largest = largest.max(u64::abs_diff(served(0), served(1)));
+        let tokens = |tenant| server.served.get(&tenant).copied().unwrap_or(0);
+        largest = largest.max(u64::abs_diff(tokens(0), tokens(1)));
     }
     assert!(server.scheduler.stats().totals.ahead > 50);
     assert!(largest <= 20 + 4 * 70, "{largest} tokens apart");
