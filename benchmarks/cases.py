@@ -34,6 +34,9 @@ KEPT = (
 )
 
 
+IDLE_SECONDS = 4.0
+"""For the server to capture the kinds of steps that a start leaves for later."""
+
 CASE_SECONDS = 180
 """No case takes longer; a server that hangs shall not hang the run."""
 
@@ -110,9 +113,10 @@ def main() -> None:
     results: dict[str, Any] = {}
     name = Path(options.model).name
     with serving(options.model, "--load-format", "dummy", "--served-model-name", name, *options.flags) as server:
-        print(f"ready after {server.ready_seconds:.1f} s", flush=True)
+        print(f"{server.log.read_text()}ready after {server.ready_seconds:.1f} s", flush=True)
         results["ready_seconds"] = server.ready_seconds
         run_case(options.client, server, options.model, Case(128, 16, 8, 4))  # warm the client's and the server's code
+        time.sleep(IDLE_SECONDS)
         order = [name for name in options.cases.split(",") for _ in range(options.repeat)]
         random.shuffle(order)
         for name in order:

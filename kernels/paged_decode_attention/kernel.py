@@ -20,6 +20,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..checks import check_caches, check_floats, check_integers, check_stored, require
+from ..dependent_launch import dependent_launch, start_next, wait_previous
 from .prefixes import SharedPrefixes
 from .shared_prefix import shared_prefix_parts
 
@@ -73,11 +74,14 @@ def paged_decode_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
     PRECISION: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     GROUP: tl.constexpr = HEADS // KV_HEADS
     row = tl.program_id(0).to(tl.int64)
     kv_head = tl.program_id(1)
     split = tl.program_id(2)
+    start_next(PDL)
+    wait_previous(PDL)
     length = tl.load(lengths_ptr + row)
     prefix = 0
     if PREFIX_PARTS > 0:
@@ -257,5 +261,6 @@ def paged_decode_attention_triton(
         PRECISION="ieee",
         num_warps=warps,
         num_stages=stages,
+        **dependent_launch(q),
     )
     return out

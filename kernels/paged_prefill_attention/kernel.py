@@ -12,6 +12,7 @@ and loaded by pointers, so that nothing past the row's end is read. The longest 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import triton
@@ -154,10 +155,22 @@ class Tile:
     descriptors: bool = False
 
 
-def tile_for(device: torch.device, head_dim: int, page_size: int, cache: torch.dtype) -> Tile:
-    """The tile that was measured to be best on this GPU, or one for all."""
-    found = tuned(device, "paged_prefill_attention", head_dim, page_size, 8 * cache.itemsize)
+def tile_for(device: torch.device, work: int, head_dim: int, page_size: int, cache: torch.dtype) -> Tile:
+    """The tile that was measured to be best on this GPU, or one for all.
+
+    work: queries of all heads. A large tile is the better one where it leaves something to do for each processor.
+    """
+    key = head_dim, page_size, 8 * cache.itemsize
+    found = tuned(device, "paged_prefill_attention", *key)
+    if found is not None and work < processors(device) * found["block_m"] * 3 // 2:
+        found = tuned(device, "paged_prefill_attention", *key, "few") or found
     return common_tile(head_dim, cache.itemsize == 4) if found is None else Tile(**found)
+
+
+@lru_cache
+def processors(device: torch.device) -> int:
+    """Streaming multiprocessors of a GPU."""
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
 
 
 def common_tile(head_dim: int, wide: bool) -> Tile:
@@ -207,7 +220,7 @@ def paged_prefill_attention_triton(
         tile = (
             common_tile(block_d, True)
             if q.dtype == torch.float32
-            else tile_for(q.device, head_dim, page_size, k_cache.dtype)
+            else tile_for(q.device, tokens * heads, head_dim, page_size, k_cache.dtype)
         )
     pack = pack_for(heads, kv_heads, tile.block_m) if pack is None else pack
     k_tiles = v_tiles = None

@@ -14,6 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..checks import check_floats, require
+from ..dependent_launch import dependent_launch, start_next, wait_previous
 
 
 @triton.jit
@@ -27,10 +28,14 @@ def rms_norm_kernel(
     eps,
     HAS_RESIDUAL: tl.constexpr,
     BLOCK: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64) * size
     column = tl.arange(0, BLOCK)
     mask = column < size
+    start_next(PDL)
+    weight = tl.load(weight_ptr + column, mask=mask, other=0.0).to(tl.float32)
+    wait_previous(PDL)
     x = tl.load(x_ptr + row + column, mask=mask, other=0.0).to(tl.float32)
     if HAS_RESIDUAL:
         x += tl.load(residual_ptr + row + column, mask=mask, other=0.0).to(tl.float32)
@@ -38,7 +43,6 @@ def rms_norm_kernel(
         tl.store(sum_ptr + row + column, rounded, mask=mask)
         x = rounded.to(tl.float32)
     scale = tl.rsqrt(tl.sum(x * x, axis=0) / size + eps)
-    weight = tl.load(weight_ptr + column, mask=mask, other=0.0).to(tl.float32)
     tl.store(y_ptr + row + column, (x * scale * weight).to(y_ptr.dtype.element_ty), mask=mask)
 
 
@@ -67,5 +71,6 @@ def rms_norm_triton(x: Tensor, weight: Tensor, eps: float, residual: Tensor | No
             HAS_RESIDUAL=residual is not None,
             BLOCK=block,
             num_warps=min(16, max(1, block // 256)),
+            **dependent_launch(x),
         )
     return y, total

@@ -15,6 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..checks import check_floats, check_integers, check_stored, require
+from ..dependent_launch import dependent_launch, start_next, wait_previous
 from ..fp8 import FP8, LARGEST
 
 BLOCK_H = 8
@@ -47,6 +48,7 @@ def rotary_kv_kernel(
     LARGEST: tl.constexpr,  # of the caches' dtype where it must not be exceeded, 0 where it cannot be
     BLOCK_H: tl.constexpr,
     BLOCK_HALF: tl.constexpr,
+    PDL: tl.constexpr,
 ):
     HALF: tl.constexpr = HEAD_DIM // 2
     token = tl.program_id(0).to(tl.int64)
@@ -56,6 +58,8 @@ def rotary_kv_kernel(
     is_q = head < HEADS
     is_k = (head >= HEADS) & (head < HEADS + KV_HEADS)
     is_v = (head >= HEADS + KV_HEADS) & (head < HEADS + 2 * KV_HEADS)
+    start_next(PDL)
+    wait_previous(PDL)
 
     source = token * ((HEADS + 2 * KV_HEADS) * HEAD_DIM) + head[:, None] * HEAD_DIM + column[None, :]
     mask = (is_q | is_k | is_v)[:, None] & in_half[None, :]
@@ -146,5 +150,6 @@ def rotary_kv_triton(
             BLOCK_H=BLOCK_H,
             BLOCK_HALF=triton.next_power_of_2(head_dim // 2),
             num_warps=4,
+            **dependent_launch(qkv),
         )
     return q

@@ -49,7 +49,7 @@ def test_the_start_measures_and_captures(started: tuple[TorchBackend, dict[str, 
     backend, phases = started
     assert list(phases) == ["device", "weights", "kernels", "kv cache", "graphs"]
     assert backend.graphs is not None
-    assert backend.graphs[0].sizes == [1, 2, 4, 8, 16, 20]
+    assert backend.graphs.decode.sizes == [1, 2, 4, 8, 16, 20]
     free, total = torch.cuda.mem_get_info()
     assert 0.2 < (total - free) / total < 0.32, phases["kv cache"]
 
@@ -111,7 +111,9 @@ def test_draws_are_those_of_a_cpu() -> None:
             packed = Packed()
             pack_rows(rows, packed)
             packed.send(torch.device(device))
-            results[device] = sample(torch.from_numpy(logits).to(device, copy=True), rows, packed, table)
+            last = torch.zeros(len(requests), dtype=torch.int64, device=device)
+            results[device] = sample(torch.from_numpy(logits).to(device, copy=True), rows, packed, table, last)
+            assert last.tolist() == results[device].tokens.tolist()
         assert results["cuda"].good.all()
         differing += int((results["cpu"].tokens != results["cuda"].tokens.cpu()).sum())
         assert results["cpu"].tokens[[0, 6]].tolist() == results["cuda"].tokens[[0, 6]].tolist()

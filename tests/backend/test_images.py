@@ -16,8 +16,10 @@ from helpers.tiny_seeing import IMAGE_TOKEN, KINDS, make_seeing_model
 from lightllm_rs.backend.errors import PlanError
 from lightllm_rs.backend.forward import decode_batch_of
 from lightllm_rs.backend.mixed_layout import MixedLayout
-from lightllm_rs.backend.plan import read_plan
+from lightllm_rs.backend.plan import Plan, read_plan
 from lightllm_rs.backend.step_rows import step_rows
+from lightllm_rs.backend.torch_backend import TorchBackend
+from lightllm_rs.backend.transfer import Packed
 from lightllm_rs.messages.frames import pack_u32, unpack_u32
 from lightllm_rs.messages.images import ImageSpan
 
@@ -244,6 +246,15 @@ def test_text_takes_no_features(seeing: SeeingBackend, reference: Reference) -> 
     assert seeing.features.asked == []
 
 
+def apply_changes(backend: TorchBackend, plan: Plan) -> None:
+    """With the new pages, which are sent with a step's rows."""
+    backend.apply_changes(plan)
+    packed = Packed()
+    backend.state.pack_pages(packed)
+    packed.send(backend.device)
+    backend.state.take_pages(packed)
+
+
 @pytest.mark.parametrize("prefix", [0, 3])
 def test_layout_of_graphs_with_pictures(seeing: SeeingBackend, reference: Reference, prefix: int) -> None:
     """What a captured graph computes of a step whose prompts have pictures, beside a decode row."""
@@ -261,7 +272,7 @@ def test_layout_of_graphs_with_pictures(seeing: SeeingBackend, reference: Refere
     backend = seeing.backend
     plan = read_plan(message, backend.capacity)
     backend.slots.apply(plan)
-    backend.apply_changes(plan)
+    apply_changes(backend, plan)
     rows = step_rows(plan, plan.decode, plan.prefill, backend.slots, {})
     assert rows.images is not None
     assert backend.images is not None
@@ -293,7 +304,7 @@ def test_layouts_of_graphs(seeing: SeeingBackend, reference: Reference) -> None:
     backend = seeing.backend
     plan = read_plan(message, backend.capacity)
     backend.slots.apply(plan)
-    backend.apply_changes(plan)
+    apply_changes(backend, plan)
     rows = step_rows(plan, plan.decode, plan.prefill, backend.slots, {})
     assert rows.images is None
     layout = MixedLayout(4, 64, backend.state, sees=True)

@@ -18,10 +18,11 @@ def options(**changes: object) -> BackendOptions:
 
 
 def test_a_gpu_gives_what_is_left() -> None:
-    room = Room(free=60 * GIB, total=80 * GIB, working=2 * GIB)
+    room = Room(free=60 * GIB, total=80 * GIB, working=2 * GIB, weights=15 * GIB, graphs=GIB)
     pages, detail = cache_pages(options(), room, PAGE, 16, 4096)
-    assert pages == int(80 * GIB * 0.9 - 20 * GIB - 2 * GIB) // PAGE
-    assert "80.00 GiB x 0.9 - 20.00 GiB in use - 2.00 GiB for a step" in detail
+    assert pages == int(80 * GIB * 0.9 - 20 * GIB - 3 * GIB) // PAGE
+    sum_of_all = "15.00 weights + 5.00 context and other processes + 2.00 a step + 1.00 graphs + 49.00 KV cache"
+    assert detail == f"{pages * 16} tokens; 80.00 GiB = {sum_of_all} + 8.00 kept free"
 
 
 def test_a_cpu_gives_sixteen_contexts_or_a_quarter() -> None:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.naive_sampler import naive_token, naive_uniform, penalised_logits
-from lightllm_rs.backend.sampling import draw as draw_module
 from lightllm_rs.backend.sampling.sampler import Sampled, pack_rows, sample, sampling_rows
 from lightllm_rs.backend.sampling.table import SamplingTable
-from lightllm_rs.backend.sampling.uniform import signed, uniform
 from lightllm_rs.backend.transfer import Packed
+from lightllm_rs.kernels.draw_tokens import truncation as draw_module
+from lightllm_rs.kernels.draw_tokens.uniform import signed, uniform
 from lightllm_rs.messages.frames import pack_f32, pack_u32
 from lightllm_rs.messages.sampling import Sampling
 from lightllm_rs.messages.steps import Attach
@@ -32,7 +32,7 @@ def run(logits: np.ndarray, requests: dict[int, Sampling], positions: list[int],
     packed = Packed()
     pack_rows(rows, packed)
     packed.send(CPU)
-    return sample(torch.from_numpy(logits.copy()), rows, packed, table)
+    return sample(torch.from_numpy(logits.copy()), rows, packed, table, torch.zeros(SLOTS, dtype=torch.int64))
 
 
 def table_of(requests: dict[int, Sampling], vocab: int = VOCAB, history: list[int] = PROMPT) -> SamplingTable:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
 from helpers.plan_driver import Driver, with_settings
+from helpers.replayed import HostStaging, replayed_graphs
 from helpers.tiny_models import make_tiny_model
 from helpers.whole_pass import WholePass, prompt_of
 from lightllm_rs.backend.errors import StepError
 from lightllm_rs.backend.graphs import batch_sizes
 from lightllm_rs.backend.options import BackendOptions, Capacity
-from lightllm_rs.backend.torch_backend import TorchBackend
-from lightllm_rs.backend.worst_step import worst_capacity, worst_plan
+from lightllm_rs.backend.torch_backend import STAGED_WORDS, TorchBackend
+from lightllm_rs.backend.worst_step import WorstSteps, worst_capacity
 from lightllm_rs.messages.frames import pack_u32
 
 CAPACITY = Capacity(pages=1024, page_size=4, slots=8, vocab=384, context=512)
@@ -26,14 +29,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("model"))
 
 
-KINDS = ["cpu", *(pytest.param(kind, marks=pytest.mark.gpu) for kind in ("eager", "graphs"))]
+KINDS = ["cpu", "replayed", *(pytest.param(kind, marks=pytest.mark.gpu) for kind in ("eager", "graphs"))]
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def loaded(folder: Path, request: pytest.FixtureRequest) -> tuple[TorchBackend, bool]:
-    """The loaded model on a CPU, on a GPU, and on a GPU with captured graphs, always in float32."""
-    graphs = request.param == "graphs"
-    if request.param == "cpu":
+    """The loaded model on a CPU, also with captured steps as far as that goes, on a GPU, and there with captured
+    graphs; always in float32."""
+    graphs = request.param in ("graphs", "replayed")
+    if request.param in ("cpu", "replayed"):
         options = BackendOptions(str(folder), **OPTIONS)
     elif torch.cuda.is_available():
         options = BackendOptions(str(folder), **OPTIONS, device="cuda", dtype="float32", eager=True)
@@ -45,13 +49,16 @@ def loaded(folder: Path, request: pytest.FixtureRequest) -> tuple[TorchBackend, 
 
 
 @pytest.fixture
-def backend(loaded: tuple[TorchBackend, bool]) -> TorchBackend:
+def backend(loaded: tuple[TorchBackend, bool]) -> Iterator[TorchBackend]:
     """The same with an empty cache."""
     backend, graphs = loaded
-    backend.open(CAPACITY)
-    if graphs:
-        backend.capture()
-    return backend
+    with replayed_graphs() if backend.device.type == "cpu" and graphs else nullcontext():
+        backend.open(CAPACITY)
+        if graphs:
+            backend.staging = backend.staging or HostStaging(STAGED_WORDS, backend.device)
+            backend.capture()
+        yield backend
+    backend.staging = None
 
 
 @pytest.fixture
@@ -313,8 +320,23 @@ def test_another_error_is_not_hidden(backend: TorchBackend, driver: Driver, monk
         driver.launch()
 
 
-def test_the_worst_step_runs(backend: TorchBackend) -> None:
+def test_the_worst_steps_run(backend: TorchBackend) -> None:
     backend.open(worst_capacity(backend.capacity, 64))
-    outcome = backend.launch(worst_plan(backend.capacity, 64)).outcome()
-    assert outcome.rows.size == backend.capacity.slots == len(outcome.extras)
-    assert all(len(extra.prompt_logprobs) == 7 for extra in outcome.extras)
+    worst = WorstSteps.of(backend.capacity, 64)
+    slots = backend.capacity.slots
+    for step in (0, 2):  # twice: the second time the slots are taken
+        first, second = [backend.launch(plan) for plan in worst.plans(step, held=step > 0)]
+        outcome = first.outcome()
+        assert outcome.rows.size == slots - 1
+        assert [len(extra.prompt_logprobs) for extra in outcome.extras] == [7] * (slots - 1) + [8]
+        outcome = second.outcome()
+        assert outcome.rows.size == slots == len(outcome.extras)
+        assert len(outcome.extras[-1].prompt_logprobs) == 64 - slots
+        assert [plan.tokens.sum() for plan in worst.plans()] == [64, 64]
+
+
+def test_one_worst_step_where_the_context_is_short() -> None:
+    worst = WorstSteps.of(Capacity(pages=9, page_size=4, slots=3, vocab=50, context=1), 64)
+    (plan,) = worst.plans()
+    assert plan.tokens.tolist() == [1, 1, 1]
+    assert plan.emits.all()

@@ -78,14 +78,14 @@ class SeeingBackend:
         self.recorded: list[Tensor] = []
         self.capture = capture
         self.reset()
-        plain = self.backend.model.logits
+        plain = self.backend.model.raw_logits
 
         def recording(hidden: Tensor) -> Tensor:
             found = plain(hidden)
             self.recorded.append(found.float().cpu().clone())
             return found
 
-        self.backend.model.logits = recording  # type: ignore[method-assign]
+        self.backend.model.raw_logits = recording  # type: ignore[method-assign]
 
     def reset(self) -> None:
         """Forgets all requests."""

@@ -14,6 +14,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from lightllm_rs.kernels.all_reduce_norm import kernel as all_reduce_norm
+from lightllm_rs.kernels.draw_tokens import kernel as draw
 from lightllm_rs.kernels.fp8 import LARGEST
 from lightllm_rs.kernels.fp8_block_linear import kernel as block_linear
 from lightllm_rs.kernels.paged_decode_attention import kernel as decode
@@ -104,6 +105,18 @@ def test_the_rest(capability: int, limit: int) -> None:
     constants = {"HEADS": 32, "KV_HEADS": 8, "HEAD_DIM": 128, "NORM": True, "BLOCK_H": 8, "BLOCK_HALF": 64}
     constants["LARGEST"] = 0.0
     assert shared_memory(rotary.rotary_kv_kernel, capability, types, constants, num_warps=4) <= limit
+
+
+@pytest.mark.parametrize(("capability", "limit"), TARGETS)
+def test_drawing(capability: int, limit: int) -> None:
+    types = dict.fromkeys(("slots_ptr", "integers_ptr", "good_ptr", "drawn_ptr", "last_ptr"), "*i64")
+    types |= dict.fromkeys(("floats_ptr", "max_ptr", "sum_ptr", "limit_ptr"), "*fp32")
+    types |= {"logits_ptr": "*bf16", "positions_ptr": "*i32", "arg_ptr": "*i32"}
+    types |= dict.fromkeys(("stride", "vocab", "chunks", "rows", "limited"), "i32")
+    constants: dict[str, Any] = {"COLUMNS": 6, "BLOCK": draw.CHUNK, "CHECK": True, "CHUNKS": 32}
+    for kernel in (draw.survey_kernel, draw.limit_kernel, draw.choose_kernel):
+        names = {name: value for name, value in constants.items() if name in kernel.arg_names}
+        assert shared_memory(kernel, capability, types, names, num_warps=8) <= limit
 
 
 @pytest.mark.parametrize(("capability", "limit"), TARGETS[1:])  # the A100 has no 8-bit floats

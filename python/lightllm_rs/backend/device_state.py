@@ -38,6 +38,8 @@ class DeviceState:
         self.sampling = SamplingTable(capacity.slots, capacity.vocab, device)
         self.position_offsets = torch.zeros_like(self.last_tokens) if three_axes else None
         self.histories: dict[int, Array] = {}
+        self._cells: Array | None = None
+        self._pages: Array = np.zeros(0, dtype=np.int64)
 
     @property
     def padding_slot(self) -> int:
@@ -45,7 +47,8 @@ class DeviceState:
         return self.capacity.slots
 
     def apply(self, plan: Plan, slots: SlotTable, kv: KvCache) -> None:
-        """Carries out attach, copies and new pages of a plan that `slots` has taken in."""
+        """Carries out attach and copies of a plan that `slots` has taken in, and keeps its new pages for its step."""
+        self._cells = None
         for slot in plan.detach.tolist():
             self.histories.pop(slot, None)
         if plan.attach:
@@ -63,12 +66,21 @@ class DeviceState:
             source, target = to_device(plan.copies.T, self.device)
             kv.copy_pages(source, target)
         if plan.new_pages.size:
-            packed = Packed()
             rows = np.repeat(plan.slots, np.diff(plan.page_starts))
-            packed.add("cells", rows * self.page_table.shape[1] + slots.new_page_columns(plan))
-            packed.add("pages", plan.new_pages)
-            packed.send(self.device)
-            self.page_table.view(-1).index_copy_(0, packed["cells"], packed["pages"].to(torch.int32))
+            self._cells = rows * self.page_table.shape[1] + slots.new_page_columns(plan)
+            self._pages = plan.new_pages
+
+    def pack_pages(self, packed: Packed) -> None:
+        """Adds the new pages of the plan applied last to the transfer of its step."""
+        if self._cells is not None:
+            packed.add("state.cells", self._cells)
+            packed.add("state.pages", self._pages)
+            self._cells = None
+
+    def take_pages(self, packed: Packed) -> None:
+        """Writes the new pages, once they are sent; before anything that reads a page table."""
+        if "state.cells" in packed:
+            self.page_table.view(-1).index_copy_(0, packed["state.cells"], packed["state.pages"].to(torch.int32))
 
     def rotary_of(self, slots: Tensor, positions: Tensor) -> Tensor:
         """int64 [n]; the rotary positions of tokens after the prompts of slots int64 [n], at positions int64 [n]."""

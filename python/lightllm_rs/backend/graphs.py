@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lightllm_rs.backend.capture import Capture
 from lightllm_rs.backend.device_state import DeviceState
 from lightllm_rs.backend.forward import decode_batch_of
 from lightllm_rs.backend.prefix_work import ITEMS, PREFIX_ROWS, prefix_words, prefix_work
 from lightllm_rs.backend.step_rows import StepRows
-from lightllm_rs.backend.transfer import Packed
+from lightllm_rs.backend.transfer import Packed, Staging, rounded
+from lightllm_rs.kernels.draw_tokens import draw_tokens
 from lightllm_rs.layers.kv_cache import KvCache
 from lightllm_rs.models import CausalLM
 
@@ -23,45 +25,93 @@ def batch_sizes(slots: int) -> list[int]:
     return sorted(size for size in sizes if size <= slots)
 
 
-class DecodeGraphs:
-    """Graphs of the forward pass of decode rows, up to the final hidden states.
+@dataclass(frozen=True)
+class Inputs:
+    """Tensors of one size: slots and positions int64 [size], words of shared prefixes or None."""
 
-    A step with n rows runs the smallest graph that has room for them; the rest are padding rows of the padding slot.
-    The head and the sampler run after the graph: logits of all sizes would take gigabytes of the graphs' memory.
+    slots: Tensor
+    positions: Tensor
+    prefixes: Tensor | None
+
+
+@dataclass(frozen=True)
+class Captured:
+    """One size.
+
+    Attributes:
+        forward: from slots and positions to `hidden`.
+        sampling: from `hidden` to `drawn`, the head and a draw for every row; writes the slots' last tokens too.
+        hidden: [size, hidden] final hidden states.
+        drawn: int64 [2, size]; see `draw_tokens`.
+    """
+
+    forward: torch.cuda.CUDAGraph
+    sampling: torch.cuda.CUDAGraph
+    hidden: Tensor
+    drawn: Tensor
+
+
+class DecodeGraphs:
+    """Graphs of decode rows: of the forward pass up to the final hidden states, and of the draw that mostly follows.
+
+    A step with n rows runs the smallest graphs that have room for them; the rest are padding rows of the padding slot.
+    Rows that want more than a draw (penalties, log-probabilities) run the sampler after the first graph instead.
 
     Attributes:
         sizes: batch sizes, ascending.
         largest: the last of them.
     """
 
-    def __init__(self, model: CausalLM, kv: KvCache, state: DeviceState, pool: Any) -> None:
-        self._state = state
+    def __init__(self, model: CausalLM, kv: KvCache, state: DeviceState, staging: Staging) -> None:
+        self._model, self._kv, self._state, self._words = model, kv, state, staging.device_words
         self.sizes = batch_sizes(state.capacity.slots)
         self.largest = self.sizes[-1]
-        device = state.device
-        self._slots = torch.full((self.largest,), state.padding_slot, dtype=torch.int64, device=device)
-        self._positions = torch.zeros(self.largest, dtype=torch.int64, device=device)
-        self._prefixes = torch.zeros(prefix_words(self.largest), dtype=torch.int64, device=device)
-        self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
-        for size in reversed(self.sizes):  # the largest first: the others fit into its memory
-            self._graphs[size] = self._capture(size, model, kv, pool)
-        torch.cuda.synchronize()
+        self._graphs: dict[int, Captured] = {}
 
     @torch.inference_mode()
-    def _capture(self, size: int, model: CausalLM, kv: KvCache, pool: Any) -> tuple[torch.cuda.CUDAGraph, Tensor]:
-        inputs = self._slots[:size], self._positions[:size], self._prefixes_of(size)
-        model(decode_batch_of(*inputs, self._state), kv)  # compiles kernels, which a capture must not
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            hidden: Tensor = model(decode_batch_of(*inputs, self._state), kv)
-        return graph, hidden
+    def rehearse(self, size: int) -> None:
+        """Runs one layer, the head and the draw on padding: compiles and loads kernels, which a capture must not."""
+        inputs = self._inputs(size)
+        inputs.slots.fill_(self._state.padding_slot)
+        inputs.positions.zero_()
+        if inputs.prefixes is not None:
+            inputs.prefixes.zero_()
+        with self._model.first_layer_only():
+            self._draw(self._forward(inputs), inputs)
+
+    @torch.inference_mode()
+    def capture(self, size: int, capture: Capture) -> None:
+        """Captures the graphs of a size that was rehearsed. The largest come first: the others fit into its memory."""
+        inputs = self._inputs(size)
+        forward, sampling = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        with capture(forward):
+            hidden = self._forward(inputs)
+        with capture(sampling):
+            drawn = self._draw(hidden, inputs)
+        self._graphs[size] = Captured(forward, sampling, hidden, drawn)
+
+    def _inputs(self, size: int) -> Inputs:
+        """Where `pack` puts them: one after the other from the beginning of the transfer."""
+        start = rounded(size)
+        prefixes = self._words[2 * start :][: prefix_words(size)] if size >= PREFIX_ROWS else None
+        return Inputs(self._words[:size], self._words[start:][:size], prefixes)
+
+    def _forward(self, inputs: Inputs) -> Tensor:
+        batch = decode_batch_of(inputs.slots, inputs.positions, inputs.prefixes, self._state)
+        hidden: Tensor = self._model(batch, self._kv)
+        return hidden
+
+    def _draw(self, hidden: Tensor, inputs: Inputs) -> Tensor:
+        logits, table = self._model.raw_logits(hidden), self._state.sampling
+        settings = (table.floats, table.integers, self._state.last_tokens)
+        return draw_tokens(logits, inputs.slots, inputs.positions + 1, *settings, limited=True)
 
     def fits(self, rows: StepRows) -> bool:
         """Whether the step is one of decode rows that a graph has room for."""
         return rows.decode_rows == rows.slots.size == rows.emitting.size <= self.largest
 
     def pack(self, rows: StepRows, packed: Packed) -> None:
-        """Adds slots, positions and shared prefixes, padded, to a transfer."""
+        """Adds slots, positions and shared prefixes, padded, to a transfer in which nothing comes before them."""
         size = self._size(rows)
         padding = size - rows.slots.size
         packed.add("graph.slots", np.pad(rows.slots, (0, padding), constant_values=self._state.padding_slot))
@@ -71,18 +121,15 @@ class DecodeGraphs:
 
     def run(self, rows: StepRows, packed: Packed, features: Tensor | None) -> Tensor:
         """The final hidden states [n, hidden] of n rows; good until the next run. Decode rows have no features."""
-        size = self._size(rows)
-        self._slots[:size].copy_(packed["graph.slots"])
-        self._positions[:size].copy_(packed["graph.positions"])
-        prefixes = self._prefixes_of(size)
-        if prefixes is not None:
-            prefixes.copy_(packed["graph.prefixes"])
-        graph, hidden = self._graphs[size]
-        graph.replay()
-        return hidden[: rows.slots.size]
+        captured = self._graphs[self._size(rows)]
+        captured.forward.replay()
+        return captured.hidden[: rows.slots.size]
 
-    def _prefixes_of(self, size: int) -> Tensor | None:
-        return self._prefixes[: prefix_words(size)] if size >= PREFIX_ROWS else None
+    def draw(self, rows: StepRows) -> Tensor:
+        """int64 [2, n or more], the tokens of the rows that just ran; good until the next run."""
+        captured = self._graphs[self._size(rows)]
+        captured.sampling.replay()
+        return captured.drawn
 
     def _size(self, rows: StepRows) -> int:
         return next(size for size in self.sizes if size >= rows.slots.size)

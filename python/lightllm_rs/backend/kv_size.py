@@ -21,22 +21,42 @@ class Room:
         free: what can be allocated now.
         total: of the device.
         working: the most that a step needs beside the cache.
+        weights: of this model; they are not free any more.
+        graphs: what captured steps will hold.
         visual: of what is in use, what visual servers have taken.
     """
 
     free: int
     total: int
     working: int
+    weights: int = 0
+    graphs: int = 0
     visual: int = 0
+
+    def sum(self, cache: int) -> str:
+        """All of a GPU's memory in one line, with `cache` bytes of KV cache."""
+        others = self.total - self.free - self.weights - self.visual
+        kept = self.free - self.working - self.graphs - cache
+        parts = (
+            (self.weights, "weights"),
+            *(((self.visual, "visual servers"),) if self.visual else ()),
+            (others, "context and other processes"),
+            (self.working, "a step"),
+            (self.graphs, "graphs"),
+            (cache, "KV cache"),
+            (kept, "kept free"),
+        )
+        return f"{gib(self.total)} = " + " + ".join(f"{size / (1 << 30):.2f} {name}" for size, name in parts)
 
 
 def cache_pages(options: BackendOptions, room: Room, page_bytes: int, page_size: int, context: int) -> tuple[int, str]:
     """(pages, the sum in one line). Raises BackendError if not even one request of full length fits."""
     if options.device == "cuda":
         used = room.total - room.free
-        budget = int(room.total * options.mem_fraction) - used - room.working
+        steps = room.working + room.graphs
+        budget = int(room.total * options.mem_fraction) - used - steps
         in_use = f"{gib(used)} in use" + (f", {gib(room.visual)} of it for images" if room.visual else "")
-        total = f"{gib(room.total)} x {options.mem_fraction:g} - {in_use} - {gib(room.working)} for a step"
+        total = f"{gib(room.total)} x {options.mem_fraction:g} - {in_use} - {gib(steps)} for steps"
     else:
         budget = room.free - room.working
         total = f"{gib(room.free)} free - {gib(room.working)} for a step"
@@ -48,6 +68,8 @@ def cache_pages(options: BackendOptions, room: Room, page_bytes: int, page_size:
     if fitting < needed or needed < pages_for(context, page_size):
         raise BackendError(does_not_fit(options, fitting * page_size, context, total, page_bytes // page_size))
     pages = needed if options.kv_cache_tokens else fitting
+    if options.device == "cuda":
+        return pages, f"{pages * page_size} tokens; {room.sum(pages * page_bytes)}"
     return pages, f"{pages * page_size} tokens, {gib(pages * page_bytes)} ({total})"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightllm_rs.backend.base import ModelBackend
+from lightllm_rs.backend.early_context import open_context_early
 from lightllm_rs.backend.errors import BackendError
 from lightllm_rs.backend.options import BackendOptions
 from lightllm_rs.backend.pulse import Progress, Pulse
@@ -63,6 +64,8 @@ def make_backend(child: Child) -> ModelBackend:
 
         return MockBackend()
     began = time.perf_counter()
+    if child.start.device == "cuda":
+        open_context_early(child.start.rank)
     try:
         from lightllm_rs.backend.torch_backend import TorchBackend
     except ModuleNotFoundError as error:

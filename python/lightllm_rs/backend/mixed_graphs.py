@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from lightllm_rs.backend.capture import Capture
 from lightllm_rs.backend.device_state import DeviceState
 from lightllm_rs.backend.mixed_layout import PREFILL_ROWS, MixedLayout
 from lightllm_rs.backend.span_features import SpanFeatures
 from lightllm_rs.backend.step_rows import StepRows
-from lightllm_rs.backend.transfer import Packed
+from lightllm_rs.backend.transfer import Packed, Staging
 from lightllm_rs.layers.kv_cache import KvCache
 from lightllm_rs.models import CausalLM
 
-TOKENS = (64, 128, 256, 512, 768, 1024)
-"""Prefill tokens of the graphs. Beyond the last the GPU works longer than the launches of an eager step take."""
+FEW_TOKENS = (64, 128, 256, 512)
+"""Prefill tokens of the graphs of steps that are bound by the weights that they read."""
+
+ROWS = (768, 1024, 1280)
+"""Decode rows and prefill tokens together of larger graphs: whole tiles of a matrix product, which is what the
+scheduler fills. Beyond the last the GPU works longer than the launches of an eager step take."""
 
 
 def decode_sizes(slots: int) -> list[int]:
-    """Decode rows of the graphs, ascending."""
-    return sorted({size for size in (8, 32, 64, 128) if size < slots} | {slots})
+    """Decode rows of the graphs, ascending. The scheduler counts on them (`padded_rows` in its budget.rs)."""
+    step = -(-slots // 8 // 32) * 32
+    return sorted({size for size in (8, *range(step, slots, step)) if size < slots} | {slots})
 
 
-def token_sizes(context: int) -> list[int]:
-    """Prefill tokens of the graphs, ascending."""
-    return [tokens for tokens in TOKENS if tokens <= context]
+def mixed_sizes(slots: int, context: int) -> list[tuple[int, int]]:
+    """(decode rows, prefill tokens) of the graphs, ascending."""
+    sizes = {(rows, tokens) for rows in decode_sizes(slots) for tokens in FEW_TOKENS}
+    sizes |= {(rows, total - rows) for rows in decode_sizes(slots) for total in ROWS if total - rows > FEW_TOKENS[-1]}
+    return sorted((rows, tokens) for rows, tokens in sizes if tokens <= context)
 
 
 class MixedGraphs:
@@ -35,39 +41,49 @@ class MixedGraphs:
 
     A step runs the smallest graph that has room for it.
 
-    images: features of pictures, None where this rank has none.
+    Attributes:
+        sizes: (decode rows, prefill tokens), ascending; not all of them need be captured.
     """
 
     def __init__(
-        self, model: CausalLM, kv: KvCache, state: DeviceState, pool: Any, images: SpanFeatures | None
+        self, model: CausalLM, kv: KvCache, state: DeviceState, staging: Staging, images: SpanFeatures | None
     ) -> None:
-        self._decodes = decode_sizes(state.capacity.slots)
-        self._tokens = token_sizes(state.capacity.context)
-        self._sees = model.config.vision is not None
-        layouts = [
-            MixedLayout(decodes, tokens, state, sees=self._sees) for decodes in self._decodes for tokens in self._tokens
-        ]
-        room = max((layout.size for layout in layouts), default=0)
-        self._inputs = torch.zeros(room, dtype=torch.int64, device=state.device)
-        self._features = images.room(self._tokens[-1]) if images is not None and self._tokens else None
-        self._graphs: dict[tuple[int, int], tuple[MixedLayout, torch.cuda.CUDAGraph, Tensor]] = {}
-        for layout in reversed(layouts):  # the largest first: the others fit into its memory
-            graph, hidden = self._capture(layout, model, kv, pool)
-            self._graphs[layout.decodes, layout.tokens] = layout, graph, hidden
-        torch.cuda.synchronize()
+        """images: features of pictures, None where this rank has none."""
+        self._model, self._kv = model, kv
+        self._inputs = staging.device_words  # `pack` puts the input at its beginning
+        self.sizes = mixed_sizes(state.capacity.slots, state.capacity.context)
+        sees = model.config.vision is not None
+        self._layouts = {size: MixedLayout(*size, state, sees=sees) for size in self.sizes}
+        most = max((tokens for _, tokens in self.sizes), default=0)
+        self._features = images.room(most) if images is not None and most else None
+        self._graphs: dict[tuple[int, int], tuple[torch.cuda.CUDAGraph, Tensor]] = {}
 
-    def __len__(self) -> int:
-        return len(self._graphs)
+    @torch.inference_mode()
+    def rehearse(self, size: tuple[int, int]) -> None:
+        """Runs one layer on padding: compiles and loads kernels, which a capture must not."""
+        layout = self._layouts[size]
+        inputs = self._inputs[: layout.size]
+        inputs.copy_(torch.from_numpy(layout.array(None)))
+        with self._model.first_layer_only():
+            self._model(layout.batch(inputs, self._features), self._kv)
+
+    @torch.inference_mode()
+    def capture(self, size: tuple[int, int], capture: Capture) -> None:
+        """Captures the graph of a size that was rehearsed. The largest come first: the others fit into its memory."""
+        layout, graph = self._layouts[size], torch.cuda.CUDAGraph()
+        with capture(graph):
+            hidden: Tensor = self._model(layout.batch(self._inputs[: layout.size], self._features), self._kv)
+        self._graphs[size] = graph, hidden
 
     def fits(self, rows: StepRows) -> bool:
-        """Whether a graph has room for the step."""
+        """Whether a graph that is captured by now has room for the step."""
         prefills = rows.slots.size - rows.decode_rows
-        few = 0 < prefills <= PREFILL_ROWS and rows.decode_rows <= self._decodes[-1]
-        return few and bool(self._tokens) and rows.token_ids.size <= self._tokens[-1] and rows.prompt is None
+        few = 0 < prefills <= PREFILL_ROWS and rows.prompt is None
+        return few and self._size(rows) is not None
 
     def pack(self, rows: StepRows, packed: Packed) -> None:
-        """Adds the graph's input, and which of its outputs are wanted, to a transfer."""
-        layout, _, _ = self._graph(rows)
+        """Adds the graph's input, and which of its outputs are wanted, to a transfer in which nothing comes before."""
+        layout = self._layouts[self._found(rows)]
         packed.add("graph.inputs", layout.array(rows))
         if rows.images is not None:
             packed.add("graph.images", rows.images.tokens - rows.decode_rows)
@@ -78,25 +94,19 @@ class MixedGraphs:
 
         features: [N, width] of the N tokens that stand for pictures, if there are any and this rank has them.
         """
-        layout, graph, hidden = self._graph(rows)
-        self._inputs[: layout.size].copy_(packed["graph.inputs"])
+        graph, hidden = self._graphs[self._found(rows)]
         if features is not None and self._features is not None:
             self._features.index_copy_(0, packed["graph.images"], features)
         graph.replay()
         return hidden.index_select(0, packed["graph.outputs"])
 
-    def _graph(self, rows: StepRows) -> tuple[MixedLayout, torch.cuda.CUDAGraph, Tensor]:
-        decodes = next(size for size in self._decodes if size >= rows.decode_rows)
-        return self._graphs[decodes, next(size for size in self._tokens if size >= rows.token_ids.size)]
+    def _size(self, rows: StepRows) -> tuple[int, int] | None:
+        """The smallest with room that is captured, few tokens counting before few rows."""
+        decodes, tokens = rows.decode_rows, rows.token_ids.size
+        fitting = (size for size in self._graphs if size[0] >= decodes and size[1] >= tokens)
+        return min(fitting, key=lambda size: (size[1], size[0]), default=None)
 
-    @torch.inference_mode()
-    def _capture(
-        self, layout: MixedLayout, model: CausalLM, kv: KvCache, pool: Any
-    ) -> tuple[torch.cuda.CUDAGraph, Tensor]:
-        inputs = self._inputs[: layout.size]
-        inputs.copy_(torch.from_numpy(layout.array(None)))
-        model(layout.batch(inputs, self._features), kv)  # compiles kernels, which a capture must not
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            hidden: Tensor = model(layout.batch(inputs, self._features), kv)
-        return graph, hidden
+    def _found(self, rows: StepRows) -> tuple[int, int]:
+        size = self._size(rows)
+        assert size is not None, "a graph fits before it runs"
+        return size

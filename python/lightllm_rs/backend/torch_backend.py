@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,30 +19,43 @@ from lightllm_rs.backend.errors import BackendError, StepError
 from lightllm_rs.backend.forward import batch_of, pack_batch
 from lightllm_rs.backend.graphs import DecodeGraphs, batch_sizes
 from lightllm_rs.backend.image_features import NoFeatures
-from lightllm_rs.backend.kv_size import Room, cache_pages
+from lightllm_rs.backend.kernel_build import kernels_built_together
+from lightllm_rs.backend.kv_size import Room, cache_pages, gib
 from lightllm_rs.backend.memory import device_memory, is_out_of_memory
-from lightllm_rs.backend.mixed_graphs import MixedGraphs, decode_sizes, token_sizes
+from lightllm_rs.backend.mixed_graphs import mixed_sizes
 from lightllm_rs.backend.model_files import open_checkpoint
 from lightllm_rs.backend.options import BackendOptions, Capacity
 from lightllm_rs.backend.plan import Array, Plan
 from lightllm_rs.backend.sampling.counts import TokenCounts
 from lightllm_rs.backend.sampling.logprobs import prompt_logprobs
-from lightllm_rs.backend.sampling.sampler import finite_rows, pack_rows, sample, sampling_rows
+from lightllm_rs.backend.sampling.sampler import Sampled, pack_rows, sample, sampling_rows
 from lightllm_rs.backend.slots import SlotTable
 from lightllm_rs.backend.span_features import SpanFeatures
-from lightllm_rs.backend.step_errors import step_errors
+from lightllm_rs.backend.step_errors import does_not_compile, not_compiled, step_errors
+from lightllm_rs.backend.step_graphs import StepGraphs
 from lightllm_rs.backend.step_rows import StepRows, step_rows
 from lightllm_rs.backend.torch_step import NO_ERRORS, TorchStep
-from lightllm_rs.backend.transfer import Packed
-from lightllm_rs.backend.worst_step import estimated_working, graphs_working, images_working, worst_capacity, worst_plan
+from lightllm_rs.backend.transfer import Packed, Staging
+from lightllm_rs.backend.worst_step import (
+    WorstSteps,
+    estimated_working,
+    graphs_working,
+    images_working,
+    worst_capacity,
+)
 from lightllm_rs.checkpoint import CheckpointError, ModelConfig
+from lightllm_rs.kernels.draw_tokens import finite_rows
 from lightllm_rs.layers.image_rows import IndexedRows
 from lightllm_rs.layers.kv_cache import KvCache
 from lightllm_rs.layers.parallel import TensorParallel
 from lightllm_rs.models import CausalLM, load_model
 
-PAGE_SIZE = 16
+PAGE_SIZES = {"cpu": 16, "cuda": 64}
+"""Tokens of a page, by measurement: whole tiles of keys and values lie within one on a GPU (docs/performance.md)."""
 CPU_SLOTS, CUDA_SLOTS = 64, 256
+
+STAGED_WORDS = 8 * 8192
+"""Room for a step's transfer beside that for its rows: some words for each of many prompt tokens."""
 
 
 class TorchBackend(ModelBackend):
@@ -52,6 +64,8 @@ class TorchBackend(ModelBackend):
     Attributes:
         model, kv, state: on the device.
         images: features of pictures, on rank 0 of a model that sees; None elsewhere.
+        staging: takes what a step tells the device; None on a CPU.
+        room: memory as it was measured at the start.
         graphs: captured steps; None on a CPU, with `eager` and until they are captured.
     """
 
@@ -62,8 +76,10 @@ class TorchBackend(ModelBackend):
     model: CausalLM
     kv: KvCache
     state: DeviceState
+    room: Room
     images: SpanFeatures | None = None
-    graphs: tuple[DecodeGraphs, MixedGraphs] | None = None
+    staging: Staging | None = None
+    graphs: StepGraphs | None = None
 
     def init_model(self, options: BackendOptions, phase: PhaseReporter) -> Capacity:
         clock = _Clock(phase)
@@ -78,22 +94,25 @@ class TorchBackend(ModelBackend):
         self.takes_images = config.vision is not None
         draft = Capacity(
             pages=0,
-            page_size=options.page_size or PAGE_SIZE,
+            page_size=options.page_size or PAGE_SIZES[self.device.type],
             slots=min(slots, options.most_step_tokens),
             vocab=config.vocab,
             context=config.context(None),
         )
-        room = self._measure(options, draft)
+        self.room = self._measure(options, draft)
         if options.device == "cuda":
             clock.done("kernels", "a step of the largest size")
         layers, heads, head_dim = self.model.kv_shape()
         page_bytes = KvCache.page_bytes(layers, draft.page_size, heads, head_dim, self.kv_dtype)
-        pages, detail = cache_pages(options, room, page_bytes, draft.page_size, draft.context)
+        pages, detail = cache_pages(options, self.room, page_bytes, draft.page_size, draft.context)
         try:
             self.open(replace(draft, pages=pages))
             clock.done("kv cache", detail)
             if self.device.type == "cuda" and not options.eager:
-                clock.done("graphs", f"{self.capture()} kinds of steps")
+                before = torch.cuda.memory_reserved()
+                # Ranks that share a model capture together, so that none of it is left for later.
+                kinds = self.capture(everything=options.world > 1)
+                clock.done("graphs", f"{kinds}, {gib(torch.cuda.memory_reserved() - before)}")
         except (torch.OutOfMemoryError, MemoryError):
             advice = "lower --mem-fraction or --kv-cache-tokens"
             raise BackendError(
@@ -139,20 +158,38 @@ class TorchBackend(ModelBackend):
         if config.vision is not None and self.tp.rank == 0:
             source = self.images.source if self.images is not None else NoFeatures()
             self.images = SpanFeatures(source, config.vision.width(config.hidden), self.dtype, self.device)
+        if self.device.type == "cuda":
+            self.staging = Staging(STAGED_WORDS + 16 * capacity.slots, self.device)
 
-    def capture(self) -> int:
+    def capture(self, everything: bool = True) -> str:
         """Captures steps of the present cache and slots; says how many."""
-        # Capturing collects garbage each time; what is there now stays.
-        gc.collect()
-        gc.freeze()
-        pool = torch.cuda.graph_pool_handle()
-        # The largest first: the others fit into its memory.
-        mixed = MixedGraphs(self.model, self.kv, self.state, pool, self.images)
-        self.graphs = (DecodeGraphs(self.model, self.kv, self.state, pool), mixed)
-        return len(self.graphs[0].sizes) + len(mixed)
+        graphs = self._new_graphs()
+        said = graphs.start(everything)
+        self.graphs = graphs
+        return said
+
+    def idle(self) -> bool:
+        return self.graphs is not None and self.graphs.idle()
+
+    def _new_graphs(self) -> StepGraphs:
+        assert self.staging is not None, "graphs are captured on a GPU"
+        return StepGraphs(self.model, self.kv, self.state, self.staging, self.images)
+
+    def _build_kernels(self, plans: list[Plan], eager: bool) -> None:
+        """Compiles what the plans and captured steps launch, in parallel; whatever it computes is rubbish."""
+        with kernels_built_together(self.device), self.model.first_layer_only(), torch.inference_mode():
+            for plan in plans:
+                self.slots.apply(plan)
+                self.apply_changes(plan)
+                rows, packed = step_rows(plan, plan.decode, plan.prefill, self.slots, {}), Packed()
+                pack_batch(rows, rows.last_tokens, packed)
+                packed.send(self.device)
+                self.model(batch_of(rows, packed, self.state), self.kv)
+            if not eager:
+                self._new_graphs().rehearse()
 
     def _measure(self, options: BackendOptions, draft: Capacity) -> Room:
-        """Memory for the KV cache and for steps. On a GPU by running the worst step, which compiles kernels too."""
+        """Memory for the KV cache and for steps. On a GPU by running the worst step, once its kernels are compiled."""
         tokens, config = options.most_step_tokens, self.model.config
         images = images_working(config, tokens, self.dtype.itemsize)
         if self.device.type == "cpu":
@@ -162,9 +199,20 @@ class TorchBackend(ModelBackend):
         try:
             torch.cuda.empty_cache()
             self.open(worst_capacity(draft, tokens))
+            worst = WorstSteps.of(self.capacity, tokens).plans()
+            try:
+                self._build_kernels(worst, options.eager)
+            except Exception as error:
+                if does_not_compile(error):
+                    raise BackendError(not_compiled(error)) from error
+                raise
+            self.open(self.capacity)
+            torch.cuda.empty_cache()
             before = torch.cuda.memory_reserved()
             torch.cuda.reset_peak_memory_stats()
-            self.launch(worst_plan(self.capacity, tokens)).outcome()
+            steps = [self.launch(plan) for plan in worst]
+            for step in steps:  # both under way at once, as when serving
+                step.outcome()
             working = torch.cuda.max_memory_reserved() - before
         except (torch.OutOfMemoryError, StepError):
             raise BackendError(
@@ -175,10 +223,11 @@ class TorchBackend(ModelBackend):
         torch.cuda.empty_cache()
         free, total = device_memory(self.device)
         working += TokenCounts.bytes(draft.slots, draft.vocab) + images
+        graphs = 0
         if not options.eager:
-            kinds = len(batch_sizes(draft.slots)) + len(decode_sizes(draft.slots)) * len(token_sizes(draft.context))
-            working += graphs_working(config, draft, kinds)
-        return Room(free, total, working, visual)
+            kinds = len(batch_sizes(draft.slots)) + len(mixed_sizes(draft.slots, draft.context))
+            graphs = graphs_working(config, draft, kinds)
+        return Room(free, total, working, torch.cuda.memory_allocated(), graphs, visual)
 
     @torch.inference_mode()
     def apply_changes(self, plan: Plan) -> None:
@@ -198,19 +247,23 @@ class TorchBackend(ModelBackend):
             return self._run(step_rows(plan, decode, prefill, self.slots, self.state.histories))
 
     def _run(self, rows: StepRows) -> LaunchedStep:
-        table, packed = self.state.sampling, Packed()
+        state, table, packed = self.state, self.state.sampling, Packed()
         emitting, silent = rows.emitting, rows.silent
         asked = sampling_rows(table, rows.slots[emitting], rows.ends[emitting]) if emitting.size else None
-        if asked is not None:
-            pack_rows(asked, packed)
         errors: Mapping[int, str] = NO_ERRORS
         features: Tensor | None = None
         if rows.images is not None and self.images is not None:
             features, errors = self.images.rows(rows.images)
-        graphs = next((graphs for graphs in self.graphs or () if graphs.fits(rows)), None)
+        graphs = self.graphs.find(rows) if self.graphs is not None else None
         if graphs is not None:
             graphs.pack(rows, packed)
-            packed.send(self.device)
+        drawn_by = graphs if isinstance(graphs, DecodeGraphs) and asked is not None and asked.plain else None
+        state.pack_pages(packed)
+        if asked is not None and drawn_by is None:
+            pack_rows(asked, packed)
+        if graphs is not None:
+            packed.send(self.device, self.staging)
+            state.take_pages(packed)
             hidden = graphs.run(rows, packed, features)
         else:
             outputs = [rows.last_tokens[emitting], rows.last_tokens[silent]]
@@ -218,8 +271,9 @@ class TorchBackend(ModelBackend):
                 outputs.append(rows.prompt.tokens)
                 packed.add("following", rows.prompt.following)
             pack_batch(rows, np.concatenate(outputs), packed)
-            packed.send(self.device)
-            batch = batch_of(rows, packed, self.state)
+            packed.send(self.device, self.staging)
+            state.take_pages(packed)
+            batch = batch_of(rows, packed, state)
             if rows.images is not None:
                 batch.images = IndexedRows(packed["images"], features)
             hidden = self.model(batch, self.kv)
@@ -230,9 +284,11 @@ class TorchBackend(ModelBackend):
         if rows.prompt is not None:
             most = int(rows.prompt.alternatives.max())
             scores = prompt_logprobs(hidden[checked:], packed["following"], most, self.model.logits)
-        if asked is not None:
-            sampled = sample(self.model.logits(hidden[: emitting.size]), asked, packed, table)
-            self.state.last_tokens.index_copy_(0, packed["sample.slots"], sampled.tokens)
+        if drawn_by is not None:
+            sampled = Sampled(drawn_by.draw(rows))
+        elif asked is not None:
+            logits = self.model.raw_logits(hidden[: emitting.size])
+            sampled = sample(logits, asked, packed, table, state.last_tokens)
         return TorchStep(rows, sampled, asked, silent_good, scores, table, errors)
 
     def image_cache_up(self, endpoint: str) -> None:

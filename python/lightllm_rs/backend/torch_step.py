@@ -49,7 +49,7 @@ class TorchStep(LaunchedStep):
         self._rows, self._asked, self._errors = rows, asked, errors
         tensors: dict[str, Tensor] = {}
         if sampled is not None:
-            tensors |= {"tokens": sampled.tokens, "good": sampled.good} | _named("", sampled.logprobs)
+            tensors |= {"drawn": sampled.drawn} | _named("", sampled.logprobs)
         if silent_good is not None:
             tensors["silent_good"] = silent_good
         self._fetched = Fetched(tensors | _named("prompt_", prompt))
@@ -62,8 +62,9 @@ class TorchStep(LaunchedStep):
     def outcome(self) -> Outcome:
         arrays = self._fetched.wait()
         rows = self._rows
-        nothing = np.zeros(0, dtype=np.int64)
-        tokens, good = arrays.get("tokens", nothing), arrays.get("good", nothing.astype(np.bool_))
+        drawn = arrays.get("drawn", np.zeros((2, 0), dtype=np.int64))
+        # A captured graph drew for its padding rows too.
+        tokens, good = drawn[0, : rows.emitting.size], drawn[1, : rows.emitting.size] != 0
         logprobs = self._logprobs(arrays)
         prompt = self._prompt_logprobs(arrays)
         failed = {int(rows.emitting[i]): NOT_FINITE for i in np.flatnonzero(~good)}

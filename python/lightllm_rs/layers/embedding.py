@@ -54,7 +54,7 @@ class Embedding(Layer):
 
 
 class Head(Layer):
-    """hidden [T, hidden] -> float32 logits [T, vocab], gathered over the ranks. Tied: `embedding`'s weight is used."""
+    """hidden [T, hidden] -> logits [T, vocab], gathered over the ranks. Tied: `embedding`'s weight is used."""
 
     def __init__(
         self,
@@ -87,4 +87,4 @@ class Head(Layer):
         self.matrix.pack()
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return self.tp.all_gather_last(self.matrix(hidden))[:, : self.share.vocab].float()
+        return self.tp.all_gather_last(self.matrix(hidden))[:, : self.share.vocab]

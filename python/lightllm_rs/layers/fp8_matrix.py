@@ -127,6 +127,7 @@ class Fp8Matrix(nn.Module):
             scale_b=self.scale[None, :],
             bias=self.bias,
             out_dtype=self.dtype,
+            use_fast_accum=True,
         )
 
 

@@ -40,5 +40,5 @@ def load_model(
     elif config.quantization is not None and checkpoint.dummy:
         config = replace(config, quantization=replace(config.quantization, scales="load"))
     model = model_class(config.language).from_config(config, dtype, device, tp or TensorParallel())
-    model.load(checkpoint.tensors(model.shapes(), dtype=dtype, device=device, seed=seed))
+    model.load(checkpoint.tensors(model.shapes(), dtype=dtype, device=device, seed=seed), torch.device(device))
     return model

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..checkpoint import ModelConfig
 from ..layers.batch import Batch
@@ -17,10 +20,12 @@ IGNORED_SUFFIXES = (".rotary_emb.inv_freq",)
 
 class CausalLM(Loadable):
     """A decoder-only model, one rank's part of it. A subclass builds its layers in `__init__` and defines `forward`,
-    `logits`.
+    `raw_logits`.
 
     Made in three steps: `from_config`, `load`, then any number of `forward` and `logits` under `torch.inference_mode`.
     """
+
+    layers: nn.ModuleList
 
     def __init__(self, config: ModelConfig, tp: TensorParallel) -> None:
         super().__init__()
@@ -38,7 +43,21 @@ class CausalLM(Loadable):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """float32 [O, vocab] of hidden states [O, hidden], the same on every rank."""
+        return self.raw_logits(hidden).float()
+
+    def raw_logits(self, hidden: Tensor) -> Tensor:
+        """`logits` as the product gave them, in the model's dtype: [O, vocab], each row without gaps."""
         raise NotImplementedError
+
+    @contextmanager
+    def first_layer_only(self) -> Iterator[None]:
+        """Within it `forward` runs one layer: enough to compile and load every kernel, as all layers are alike."""
+        layers = self.layers
+        self.layers = layers[:1]
+        try:
+            yield
+        finally:
+            self.layers = layers
 
     def kv_shape(self) -> tuple[int, int, int]:
         """(layers, this rank's kv heads, head_dim) of the KV cache that `forward` needs."""

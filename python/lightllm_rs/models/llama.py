@@ -81,6 +81,6 @@ class Llama(CausalLM):
         hidden: Tensor = self.norm(x[rows], None if residual is None else residual[rows])[0]
         return hidden
 
-    def logits(self, hidden: Tensor) -> Tensor:
+    def raw_logits(self, hidden: Tensor) -> Tensor:
         out: Tensor = self.head(hidden)
         return out

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import CheckpointError, UnsupportedModel
 from ..layers.weights import Layer, Weight
+from .copies import Copies
 
 
 class Loadable(nn.Module):
@@ -29,13 +30,29 @@ class Loadable(nn.Module):
         return table
 
     @torch.no_grad()
-    def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
+    def load(self, tensors: Iterable[tuple[str, Tensor]], device: torch.device | None = None) -> None:
         """Store each (Hugging Face name, whole tensor), in any order, then let the layers pack what they hold.
+
+        device: of the model; on a GPU tensors of the CPU are copied several at a time.
 
         Raises `CheckpointError` for a tensor that is missing, unexpected, given twice, or of another shape.
         """
         wanted = self.wanted()
         stored: set[str] = set()
+        with Copies(device or torch.device("cpu")) as copies:
+            self._store_all(tensors, wanted, stored, copies)
+        missing = [name for name in wanted if name not in stored]
+        if missing:
+            some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+            raise CheckpointError(f"{len(missing)} tensors are missing from the checkpoint: {some}")
+        for module in self.modules():
+            if isinstance(module, Layer):
+                module.finish()
+
+    def _store_all(
+        self, tensors: Iterable[tuple[str, Tensor]], wanted: dict[str, Weight], stored: set[str], copies: Copies
+    ) -> None:
+        """Has all tensors stored that belong to the model, and notes their names."""
         for name, tensor in tensors:
             if self.ignored(name):
                 continue
@@ -54,12 +71,5 @@ class Loadable(nn.Module):
                 raise CheckpointError(
                     f"tensor {name} is {tensor.dtype}, but quantization_config makes it {weight.dtype}"
                 )
-            weight.store(tensor)
+            copies.start(weight.store, tensor)
             stored.add(name)
-        missing = [name for name in wanted if name not in stored]
-        if missing:
-            some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-            raise CheckpointError(f"{len(missing)} tensors are missing from the checkpoint: {some}")
-        for module in self.modules():
-            if isinstance(module, Layer):
-                module.finish()

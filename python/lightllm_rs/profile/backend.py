@@ -38,6 +38,8 @@ def opened(settings: ServeSettings, phase: PhaseReporter) -> Iterator[tuple[Mode
         )
         backend = _made(settings)
         backend.init_model(options_of(start), phase)
+        while backend.idle():  # what a server does while it has nothing else to do
+            pass
         try:
             yield backend, start
         finally:

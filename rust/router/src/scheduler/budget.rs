@@ -7,11 +7,24 @@ use crate::ids::SlotId;
 /// Prompt tokens that a step takes even where there is no time for them: every prompt gets on.
 const LEAST_TOKENS: usize = 128;
 
+/// Rows of a tile of a matrix product on a GPU: one row more than a whole number of tiles takes as long as a tile more.
+const TILE: usize = 256;
+
+/// Whole tiles below which a step is not cut: its products are bound by the weights that they read.
+const LEAST_TILES: usize = 3;
+
 /// A step is waited for if it is this many times as long as the lead: shorter ones are not worth the risk.
 const WORTH: f64 = 2.4;
 
 /// Arrivals are expected if the latest was so many steps ago at most.
 const LULL: f64 = 32.0;
+
+/// Decode rows as a captured step has them: 8, or the next multiple of 32, or of more where there are many slots. The
+/// backend has captured steps of just these sizes (`decode_sizes` in its mixed_graphs.py).
+fn padded_rows(rows: usize, slots: usize) -> usize {
+    let step = slots.div_ceil(8).next_multiple_of(32);
+    if rows <= 8 { 8.min(slots) } else { rows.next_multiple_of(step).min(slots) }
+}
 
 impl Scheduler {
     /// The bound of the step in the making, once its decode rows are in it.
@@ -21,15 +34,29 @@ impl Scheduler {
     }
 
     /// Tokens of prompts in the step in the making, once its decode rows are in it: where others decode, those that keep
-    /// prompts and outputs in balance, and a quarter more, so that no slot waits long.
+    /// prompts and outputs in balance, and a quarter more, so that no slot waits long; or as many as a prompt has in the
+    /// mean, which is in balance too and reads weights and pages less often.
     pub(super) fn prompt_share(&self, draft: &Draft) -> usize {
-        let least = self.config.balance_tokens as usize;
         let rows = draft.rows.len() as u64;
-        if least == 0 || rows == 0 {
+        if self.config.balance_tokens == 0 || rows == 0 {
             return usize::MAX;
         }
-        let share = self.balance.prompts_for(rows).map(|share| usize::try_from(share).unwrap_or(usize::MAX));
-        share.map_or(least, |share| share.saturating_add(share / 4).max(least))
+        let least = self.balance.mean_prompt().unwrap_or(0).max(self.config.balance_tokens.into());
+        let share = self.balance.prompts_for(rows).map_or(0, |share| share.saturating_add(share / 4));
+        let share = usize::try_from(share.max(least)).unwrap_or(usize::MAX).min(draft.budget);
+        let fitting = draft.limit_ns.map_or(share, |limit_ns| self.cost.tokens_within(limit_ns, &draft.load, 0));
+        self.whole_tiles(draft.rows.len(), share.min(fitting.max(LEAST_TOKENS)))
+    }
+
+    /// At most `share` tokens of prompts, so that with its decode rows a step is a whole number of tiles; all of them if
+    /// they are few, or no more prompts wait than that.
+    fn whole_tiles(&self, rows: usize, share: usize) -> usize {
+        let slots = self.running.prefilling();
+        let left = |slot: &SlotId| self.running.get(*slot).map_or(0, |running| running.prefill_left());
+        let waiting = slots.iter().map(left).sum::<usize>() as u64 + self.queue.prompt_tokens();
+        let padded = padded_rows(rows, self.config.slots as usize);
+        let tiles = (padded + share) / TILE;
+        if waiting <= share as u64 || tiles < LEAST_TILES { share } else { tiles * TILE - padded.min(tiles * TILE) }
     }
 
     /// Tokens of a request's next chunk: 0 if it has no prompt left, or the step no room.
@@ -75,5 +102,18 @@ impl Scheduler {
             return now;
         }
         self.cost.end(step.planned_ns, &step.load).saturating_sub(lead as u64).max(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_padded_as_captured_steps_are() {
+        assert_eq!([0, 1, 8, 9, 32, 33, 255, 256].map(|rows| padded_rows(rows, 256)), [8, 8, 8, 32, 32, 64, 256, 256]);
+        assert_eq!([9, 65, 500].map(|rows| padded_rows(rows, 512)), [64, 128, 512]);
+        assert_eq!([1, 9, 20].map(|rows| padded_rows(rows, 20)), [8, 20, 20]);
+        assert_eq!([1, 4].map(|rows| padded_rows(rows, 4)), [4, 4]);
     }
 }

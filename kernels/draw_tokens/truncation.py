@@ -1,12 +1,14 @@
-"""Temperature, truncation and the draw itself."""
+"""Temperature, truncation and the draw itself, in plain torch (numpy where that is much faster on a CPU)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lightllm_rs.backend.plan import Array
+Array = np.ndarray[Any, np.dtype[Any]]
 
 REACHES = (4.0, 8.0, np.inf)
 """How far below the best logit a CPU looks for the tokens that top_p keeps, until it has them all."""
