@@ -279,6 +279,8 @@ def main() -> None:
         model = arguments.model or str(make_shape(made) if arguments.shape else make_model(made))
         with serving(model, *arguments.rest) as server:
             plain = target_of(f"http://{server.host}:{server.port}", CHAT, None, EXTRA)
+            table = server.log.read_text().partition("Ready at")[0].splitlines()
+            found["start"] = [line.strip() for line in table if line.startswith(("  backend", "  visual", "  cache"))]
             target = PartsTarget(plain.host, plain.port, plain.tls, plain.path, plain.model, plain.extra)
             if "single-flight" in parts:
                 found["single flight"] = single_flight(server, target, urls, draw)
