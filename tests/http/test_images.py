@@ -197,6 +197,18 @@ def test_domains_and_numbers_of_images() -> None:
     assert "at most 2" in error.message
 
 
+def test_a_body_does_not_keep_what_its_sources_have() -> None:
+    async def work(service: Any) -> None:
+        one = message(text("a"), image(DATA, detail="low"), text("b"))
+        assert sources_of_messages(service, [one])[0].text == DATA.partition(",")[2]
+        assert [getattr(part, "url", None) for part in one.content] == [None, "", None]
+        params = MultimodalParams.model_validate({"images": [{"type": "url", "data": DATA}]})
+        assert sources_of_native(service, params)[0].text == DATA.partition(",")[2]
+        assert [given.data for given in params.images or []] == [""]
+
+    in_service(work)
+
+
 def test_native_sources() -> None:
     async def work(service: Any) -> Any:
         images = [{"type": "base64", "data": DATA.partition(",")[2]}, {"type": "base64", "data": DATA}]
@@ -263,7 +275,7 @@ def test_a_bad_image_is_named() -> None:
             await take_images(receive_never(), service, named)
         assert error.value.param == "messages.0.content.1.image_url"
         assert error.value.status == 400
-        later = picture_error(named[1], "the image is damaged or cut off")
+        later = picture_error(named[1].param, "the image is damaged or cut off")
         assert (later.status, later.param) == (400, error.value.param)
         assert service.media.held == 0
 

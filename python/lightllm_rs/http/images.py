@@ -20,7 +20,7 @@ Reader = Callable[[], Source]
 
 
 def sources_of_messages(service: Service, messages: Sequence[Message]) -> list[Source]:
-    """The images of a conversation. Raises ApiError 400 that names the part at fault."""
+    """Takes the images out of a conversation; their places stay. Raises ApiError 400 that names the part at fault."""
     readers: list[tuple[str, Reader]] = []
     for number, message in enumerate(messages):
         if not isinstance(message.content, list):
@@ -29,6 +29,8 @@ def sources_of_messages(service: Service, messages: Sequence[Message]) -> list[S
             if isinstance(part, ImagePart):
                 param = f"messages.{number}.content.{place}.image_url"
                 readers.append((param, _reader(source_of_url, param, part.url, part.detail)))
+                # The body lives as long as its request, and megabytes of base64 need not.
+                message.content[place] = ImagePart("", part.detail)
     return _read(service, readers)
 
 
@@ -39,6 +41,7 @@ def sources_of_native(service: Service, params: MultimodalParams | None) -> list
         param = f"multimodal_params.images.{number}"
         read = source_of_url if image.type == "url" else source_of_base64
         readers.append((param, _reader(read, param, image.data)))
+        image.data = ""
     return _read(service, readers)
 
 
@@ -108,9 +111,9 @@ def _close_late(taking: asyncio.Task[Held]) -> None:
         taking.result().close()
 
 
-def picture_error(source: Source, message: str, code: str = "invalid_image") -> ApiError:
-    """The error for a picture that turned out bad later."""
-    return _refusal(source.param, message, code)
+def picture_error(param: str, message: str, code: str = "invalid_image") -> ApiError:
+    """The error for a picture that turned out bad later; `param` is its source's."""
+    return _refusal(param, message, code)
 
 
 def _refusal(param: str, message: str, code: str) -> ApiError:

@@ -46,10 +46,11 @@ class PromptImage:
     """An image of a prompt.
 
     Attributes:
+        param: the part of the request that names it.
         want: what the image cache is asked for; its key names the features.
     """
 
-    source: Source
+    param: str
     picture: Picture
     want: Want
 
@@ -69,7 +70,7 @@ class PromptImages:
 
     def failure(self, number: int, message: str) -> ApiError:
         """The error for an image that cannot be encoded."""
-        return picture_error(self.images[number].source, message)
+        return picture_error(self.images[number].param, message)
 
     def close(self) -> None:
         """Lets go of the pictures."""
@@ -121,7 +122,7 @@ async def see(request: Request, service: Service, ids: list[int], sources: list[
             shapes.append(service.images.geometry.shape(picture.width, picture.height))
         except PictureError as error:
             held.close()
-            raise picture_error(source, str(error)) from None
+            raise picture_error(source.param, str(error)) from None
     return Seen(ids, sources, held, shapes)
 
 
@@ -190,7 +191,7 @@ async def _place(service: Service, seen: Seen, salt: str, param: str) -> tuple[l
         inputs = [ImageInput(key, shape) for key, shape in zip(keys, seen.shapes, strict=True)]
         expanded = expand(seen.ids, inputs, model.geometry)
         images = [
-            PromptImage(source, picture, model.want(key, picture, shape))
+            PromptImage(source.param, picture, model.want(key, picture, shape))
             for source, picture, key, shape in zip(seen.sources, pictures, keys, seen.shapes, strict=True)
         ]
         return expanded.ids, PromptImages(images, expanded.spans, expanded.position_offset, seen.held)
