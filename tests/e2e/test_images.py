@@ -27,7 +27,7 @@ from helpers.seeing_service import (
 )
 from server import Server, serving
 
-KINDS = ("internvl", "qwen2_5_vl", "qwen3_vl")
+KINDS = ("llava-next", "internvl", "qwen2_5_vl", "qwen3_vl")
 FLAGS = ("--device", "cpu", "--mm-cache-size", "0.03", "--kv-cache-tokens", "8192", "--threads", "1")
 TOKENS = 5
 CLOSE = 2e-3

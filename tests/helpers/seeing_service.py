@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from helpers.seeing_reference import Reference
+from helpers.tiled_reference import TiledReference
 from helpers.tiny_seeing import KINDS, make_seeing_model
 from helpers.tiny_vl import IMAGE, image_text, make_tiny_vl, write_vl_tokenizer
 from lightllm_rs.checkpoint import Checkpoint
@@ -122,19 +123,5 @@ class Yardstick:
 
 
 def _other_logits(folder: Path, geometry: Geometry) -> Callable[[list[int], Sequence[Image.Image]], Tensor]:
-    from transformers import AutoModelForImageTextToText
-
-    options: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "eager"}
-    model = AutoModelForImageTextToText.from_pretrained(folder, **options).eval()
-    checkpoint = Checkpoint(folder, "tiny")
-    tower = load_tower(checkpoint, geometry, dtype=torch.float32, device=torch.device("cpu"))
-
-    def logits(ids: list[int], pictures: Sequence[Image.Image]) -> Tensor:
-        inputs: dict[str, Any] = {"input_ids": torch.tensor([ids])}
-        if pictures:
-            inputs["pixel_values"] = torch.cat([tower.pixels(picture).values for picture in pictures])
-        with torch.inference_mode():
-            found: Tensor = model(**inputs).logits[0]
-        return found
-
-    return logits
+    tower = load_tower(Checkpoint(folder, "tiny"), geometry, dtype=torch.float32, device=torch.device("cpu"))
+    return TiledReference(folder, tower).logits
