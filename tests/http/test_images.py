@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -327,5 +330,22 @@ def test_a_handler_that_is_cancelled_holds_nothing() -> None:
                 assert isinstance(outcome, asyncio.CancelledError)
                 await service.host.until(0)
                 assert service.media.held == 0
+
+    in_service(work)
+
+
+def test_a_refused_image_does_not_wait_for_the_garbage_collector() -> None:
+    async def work(service: Any) -> None:
+        named = sources_of_messages(service, [message(image("data:;base64,AAAA"))])
+        gone = weakref.ref(named[0])
+        gc.disable()
+        try:
+            with contextlib.suppress(ApiError):
+                await take_images(receive_never(), service, named)
+            del named
+            await asyncio.sleep(0)
+            assert gone() is None
+        finally:
+            gc.enable()
 
     in_service(work)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import gc
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -173,5 +176,24 @@ def test_a_request_that_is_given_up_holds_nothing() -> None:
             await host.until(0)
             assert loader.held == 0
             loader.close()
+
+    asyncio.run(run())
+
+
+def test_a_refused_image_does_not_wait_for_the_garbage_collector() -> None:
+    async def run() -> None:
+        loader = Loader(PATIENT)
+        source = inline(PNG[:30])
+        gone = weakref.ref(source)
+        gc.disable()
+        try:
+            with contextlib.suppress(MediaError):
+                await loader.take([source, inline(PNG)])
+            del source
+            await asyncio.sleep(0)
+            assert gone() is None
+        finally:
+            gc.enable()
+        loader.close()
 
     asyncio.run(run())

@@ -99,6 +99,7 @@ async def take_images(request: Request, service: Service, sources: Sequence[Sour
         leaving.cancel()
         taking.cancel()
         await asyncio.gather(taking, leaving, return_exceptions=True)
+        del taking, leaving  # an error knows this frame: with its task it would wait for the garbage collector
 
 
 async def _left(request: Request) -> None:

@@ -121,13 +121,16 @@ class Fetcher:
             raise too_many_bytes(limit)
         parts: list[bytes] = []
         size = 0
-        async for part in response.aiter_stream():
-            size += len(part)
-            if size > limit:
-                raise too_many_bytes(limit)
-            count(len(part))
-            parts.append(part)
-        return b"".join(parts)
+        try:
+            async for part in response.aiter_stream():
+                size += len(part)
+                if size > limit:
+                    raise too_many_bytes(limit)
+                count(len(part))
+                parts.append(part)
+            return b"".join(parts)
+        finally:
+            parts.clear()  # an error holds this frame until the garbage collector comes
 
     def _check_domain(self, location: Location) -> None:
         domains = self._limits.domains

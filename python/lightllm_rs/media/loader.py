@@ -78,23 +78,24 @@ class Loader:
         return held
 
     async def _all(self, sources: Sequence[Source], count: Count) -> list[Picture]:
-        tasks: list[asyncio.Task[Picture]] = []
-        known: dict[Source, asyncio.Task[Picture]] = {}
-        for source in sources:
-            name = replace(source, param="")
-            # What is inline is here already, and too long to be hashed on the event loop.
-            task = None if source.kind == "inline" else known.get(name)
-            if task is None:
-                task = asyncio.create_task(self._one(source, count))
-                if source.kind != "inline":
-                    known[name] = task
-            tasks.append(task)
+        tasks = self._started(sources, count)
         try:
             return await asyncio.gather(*tasks)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)  # so that nothing counts bytes from here on
+            await _end(tasks)
+
+    def _started(self, sources: Sequence[Source], count: Count) -> list[asyncio.Task[Picture]]:
+        tasks: list[asyncio.Task[Picture]] = []
+        known: dict[Source, asyncio.Task[Picture]] = {}
+        for source in sources:
+            if source.kind == "inline":  # here already, and too long to be hashed on the event loop
+                tasks.append(asyncio.create_task(self._one(source, count)))
+                continue
+            name = replace(source, param="")
+            if name not in known:
+                known[name] = asyncio.create_task(self._one(source, count))
+            tasks.append(known[name])
+        return tasks
 
     async def _one(self, source: Source, count: Count) -> Picture:
         limits, loop = self.limits, asyncio.get_running_loop()
@@ -118,3 +119,12 @@ class Loader:
     def close(self) -> None:
         """Ends the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _end(tasks: list[asyncio.Task[Picture]]) -> None:
+    """Nothing counts bytes after this."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    # An error knows the frame of this list and a task knows its error: megabytes would wait for the garbage collector.
+    tasks.clear()
