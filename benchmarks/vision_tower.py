@@ -60,6 +60,11 @@ QWEN3_8B: dict[str, Any] = {
     },
     "vision_config": {"depth": 27, "out_hidden_size": 4096, "deepstack_visual_indexes": [8, 16, 24]},
 }
+# Of preprocessor_config.json, as these models are published.
+PROCESSORS: dict[str, dict[str, Any]] = {
+    "qwen2.5-vl-7b": {"min_pixels": 3136, "max_pixels": 12845056},
+    "qwen3-vl-8b": {"patch_size": 16, "size": {"shortest_edge": 65536, "longest_edge": 16777216}},
+}
 SHAPES = {"qwen2.5-vl-7b": QWEN25_7B, "qwen3-vl-8b": QWEN3_8B}
 
 
@@ -90,6 +95,7 @@ def towers(shape: str) -> tuple[QwenTower, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_text(json.dumps(SHAPES[shape]))
+        (Path(folder) / "preprocessor_config.json").write_text(json.dumps(PROCESSORS[shape]))
         checkpoint = Checkpoint(Path(folder), shape, dummy=True)
         geometry = open_geometry(checkpoint)
         assert geometry is not None
