@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -148,6 +149,7 @@ def test_a_killed_manager_is_learnt_by_all_who_wait_and_mappings_stay(tmp_path: 
             await asyncio.wait_for(taking, WAIT_SECONDS)
         with pytest.raises(CacheGone):
             await client.acquire([want("b")])
+        assert not select.select([client._descriptor], [], [], 0)[0], "the loop would spin until it is closed"
         client.close()
 
     with manager(tmp_path) as it:

@@ -161,7 +161,12 @@ impl<'a> Router<'a> {
                 self.telemetry.rejected(failed.0);
                 self.tell(live.client, &failed.1);
             }
-            let Some(plan) = plan else { return Ok(()) };
+            let Some(plan) = plan else {
+                if self.scheduler.has_late(begin) {
+                    continue; // one call gives up so many at most
+                }
+                return Ok(());
+            };
             let recorded = self.clock.now();
             let frame = self.plan_writer.frame(&plan, &self.clients);
             self.telemetry.observe(telemetry::PLAN, seconds(planned - begin));

@@ -163,8 +163,20 @@ impl Shared {
             };
             wire.look()?;
             if ended {
-                wire.end();
+                self.end(&mut wire);
             }
+        }
+    }
+
+    /// The cache manager has ended. Its end and its socket are watched no more: nobody looks at them again, and an event
+    /// loop would find them readable for ever.
+    fn end(&self, wire: &mut Wire) {
+        wire.end();
+        // SAFETY: the socket is open as long as the wire.
+        let socket = unsafe { BorrowedFd::borrow_raw(self.changes) };
+        for source in [socket, self.server.as_fd()] {
+            // Another thread may have seen the end, too.
+            let _ = epoll::delete(&self.readable, source);
         }
     }
 
@@ -192,7 +204,7 @@ impl Shared {
         if !wire.gone {
             wire.look()?;
             if self.server.has_ended() {
-                wire.end();
+                self.end(&mut wire);
                 self.came.notify_all();
             }
         }
