@@ -142,10 +142,14 @@ impl Shared {
             let slept = self.sleep(wake, left);
             wire = self.lock();
             wire.sleeping = false;
-            wire.wake.clear();
             self.came.notify_all(); // somebody else sleeps on it from now on, if this thread does not
-            let Ended(ended) = match slept {
-                Ok(ended) => ended,
+            let ended = match slept {
+                Ok(woken) => {
+                    if woken.by_thread {
+                        wire.wake.clear();
+                    }
+                    woken.by_end
+                }
                 Err(rustix::io::Errno::INTR) => {
                     drop(wire);
                     let wanted = interrupt();
@@ -154,7 +158,7 @@ impl Shared {
                         wire.withdraw(call)?;
                         return Err(Error::Interrupted);
                     }
-                    Ended(false)
+                    false
                 }
                 Err(error) => {
                     wire.withdraw(call)?;
@@ -180,7 +184,7 @@ impl Shared {
         }
     }
 
-    fn sleep(&self, wake: RawFd, left: Option<Duration>) -> rustix::io::Result<Ended> {
+    fn sleep(&self, wake: RawFd, left: Option<Duration>) -> rustix::io::Result<Woken> {
         // SAFETY: both are open as long as the wire, which is as long as this value.
         let (socket, wake) = unsafe { (BorrowedFd::borrow_raw(self.changes), BorrowedFd::borrow_raw(wake)) };
         let watch = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
@@ -190,7 +194,8 @@ impl Shared {
             tv_nsec: left.subsec_nanos().into(),
         });
         poll(&mut watched, left.as_ref())?;
-        Ok(Ended(!watched[2].revents().is_empty()))
+        let [_, by_thread, by_end] = watched.map(|watched| !watched.revents().is_empty());
+        Ok(Woken { by_thread, by_end })
     }
 
     /// Sends a call whose answer an event loop takes.
@@ -222,8 +227,13 @@ impl Shared {
     }
 }
 
-/// Whether the cache manager has ended.
-struct Ended(bool);
+/// Why a sleep is over, beside an answer.
+struct Woken {
+    /// Another thread took in an answer.
+    by_thread: bool,
+    /// The cache manager has ended.
+    by_end: bool,
+}
 
 fn hear_welcome(line: &Line, patience: Duration) -> Result<CacheWelcome> {
     let deadline = Instant::now() + patience;
