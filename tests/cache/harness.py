@@ -99,7 +99,7 @@ class Manager:
 
 
 @contextmanager
-def starting(run_dir: Path, size: int = 4 * MIB, arena: Path | None = None) -> Iterator[Manager]:
+def starting(run_dir: Path, size: int = 4 * MIB, arena: Path | None = None, checks: bool = True) -> Iterator[Manager]:
     """A cache manager that has just been started."""
     arena = arena or Path(f"/dev/shm/lightllm-rs-test-{os.getpid()}-{run_dir.name}")
     names = ("control", "health", "metrics")
@@ -110,7 +110,7 @@ def starting(run_dir: Path, size: int = 4 * MIB, arena: Path | None = None) -> I
         **{name: endpoint(run_dir, name) for name in names},
         arena=str(arena),
         bytes=size,
-        debug_checks=True,
+        debug_checks=checks,
     )
     hubs = [Hub(endpoint(run_dir, name)) for name in names]
     code = "import sys; from lightllm_rs import _core; _core.run_cache_manager(sys.stdin.buffer.read())"
@@ -134,9 +134,9 @@ def starting(run_dir: Path, size: int = 4 * MIB, arena: Path | None = None) -> I
 
 
 @contextmanager
-def manager(run_dir: Path, size: int = 4 * MIB, arena: Path | None = None) -> Iterator[Manager]:
+def manager(run_dir: Path, size: int = 4 * MIB, arena: Path | None = None, checks: bool = True) -> Iterator[Manager]:
     """A cache manager that is ready."""
-    with starting(run_dir, size, arena) as it:
+    with starting(run_dir, size, arena, checks) as it:
         ready = it.said()
         assert isinstance(ready, control.Ready), ready
         yield it

@@ -27,7 +27,7 @@ class CacheStart(msgspec.Struct, array_like=True, frozen=True, gc=False):
         protocol: version of the wire.
         process: the cache manager's name.
         clients: endpoint that it binds.
-        control, health, metrics: endpoints that it connects to.
+        control, health, metrics: endpoints that it connects to; of the last two each may be empty.
         arena: file of the arena, which must not be there.
         bytes: of the arena; 0: as many as is usual.
         debug_checks: check the cache's invariants after each frame.

@@ -155,9 +155,9 @@ pub struct CacheStart {
     pub clients: String,
     /// The supervisor's endpoint.
     pub control: String,
-    /// The health server's endpoint.
+    /// The health server's endpoint; empty for none.
     pub health: String,
-    /// The metric server's endpoint.
+    /// The metric server's endpoint; empty for none.
     pub metrics: String,
     /// File of the arena, which must not be there.
     pub arena: String,

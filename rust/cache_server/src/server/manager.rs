@@ -114,9 +114,13 @@ impl<'a> Manager<'a> {
     /// Tells health and metric server how things are; whether anything has happened since the last time.
     fn beat(&mut self) -> Result<bool> {
         let stats = self.cache.stats();
-        self.sockets.health.send(&encode(&self.telemetry.heartbeat(&stats)))?;
+        if let Some(health) = &self.sockets.health {
+            health.send(&encode(&self.telemetry.heartbeat(&stats)))?;
+        }
         let Some(report) = self.telemetry.report(stats) else { return Ok(false) };
-        self.sockets.metrics.send(&encode(&report))?;
+        if let Some(metrics) = &self.sockets.metrics {
+            metrics.send(&encode(&report))?;
+        }
         Ok(true)
     }
 }

@@ -18,8 +18,9 @@ use manager::Manager;
 struct Sockets {
     clients: Peers,
     control: Line,
-    health: Line,
-    metrics: Line,
+    /// None where nobody collects.
+    health: Option<Line>,
+    metrics: Option<Line>,
 }
 
 /// Runs the cache manager until the supervisor says stop. `start`: a [`CacheStart`] frame.
@@ -48,12 +49,12 @@ fn serve(context: &zmq::Context, start: &CacheStart, control: Line) -> (Result<(
         Err(error) => return (Err(error), control),
     };
     let identity = format!("{}.{}", start.process, std::process::id());
-    let open = || -> Result<(Line, Line, Peers)> {
-        Ok((
-            Line::connect(context, &start.health, &identity)?,
-            Line::connect(context, &start.metrics, &identity)?,
-            Peers::bind(context, &start.clients)?,
-        ))
+    let server = |endpoint: &str| -> Result<Option<Line>> {
+        let named = (!endpoint.is_empty()).then(|| Line::connect(context, endpoint, &identity));
+        Ok(named.transpose()?)
+    };
+    let open = || -> Result<(Option<Line>, Option<Line>, Peers)> {
+        Ok((server(&start.health)?, server(&start.metrics)?, Peers::bind(context, &start.clients)?))
     };
     let (health, metrics, clients) = match open() {
         Ok(sockets) => sockets,

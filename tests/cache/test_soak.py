@@ -1,0 +1,12 @@
+"""A short soak; the long one is `python tests/cache/soak.py`."""
+
+from __future__ import annotations
+
+from cache.soak import soak
+
+
+def test_nothing_is_left_after_random_work_and_kills() -> None:
+    figures = soak(seconds=6, arena_mib=8, seed=3)
+    assert figures["requests"] > 20
+    assert figures["encoded"] > 20
+    assert figures["kills"] >= 1
