@@ -16,6 +16,7 @@ import pytest
 from helpers.bad_host import BadHost, answer, bad_host, silent
 from helpers.pictures import encoded, gradient
 from lightllm_rs.media import Fetcher, Limits, Loader, MediaError, Overloaded, Picture, Source, source_of_url
+from lightllm_rs.media.loader import FETCHES
 
 PATIENT = Limits(fetch_seconds=60.0)
 PNG = encoded(gradient(20, 10))
@@ -140,6 +141,33 @@ def test_one_image_is_bounded_whatever_its_kind(tmp_path: Path) -> None:
             loader = await web(host, replace(PATIENT, pixels=199))
             with pytest.raises(MediaError, match="more than 199 pixels"):
                 await loaded(loader, [inline(PNG)])
+            loader.close()
+
+    asyncio.run(run())
+
+
+def test_one_request_does_not_take_all_fetches() -> None:
+    async def run() -> None:
+        async with bad_host() as host:
+            go = asyncio.Event()
+
+            async def held(out: asyncio.StreamWriter) -> None:
+                await go.wait()
+                await answer(PNG)(out)
+
+            host.pages.update({f"/{number}": held for number in range(12)})
+            host.pages["/other"] = answer(JPEG)
+            loader = await web(host, replace(PATIENT, fetches=6))
+            many = asyncio.create_task(
+                loader.take([source_of_url(f"part.{number}", f"{URL}/{number}") for number in range(12)])
+            )
+            await host.until(FETCHES)
+            (await loader.take([source_of_url("part.0", f"{URL}/other")])).close()
+            go.set()
+            taken = await many
+            assert [picture.data for picture in taken.pictures] == [PNG] * 12
+            assert host.most <= FETCHES + 1
+            taken.close()
             loader.close()
 
     asyncio.run(run())

@@ -15,6 +15,9 @@ from lightllm_rs.media.limits import Limits
 from lightllm_rs.media.local_files import read_file
 from lightllm_rs.media.sources import Source
 
+FETCHES = 4
+"""Images of one request that are fetched at the same time, so that others get on too."""
+
 
 class Held:
     """The pictures of one request, until `close`."""
@@ -87,22 +90,24 @@ class Loader:
     def _started(self, sources: Sequence[Source], count: Count) -> list[asyncio.Task[Picture]]:
         tasks: list[asyncio.Task[Picture]] = []
         known: dict[Source, asyncio.Task[Picture]] = {}
+        gate = asyncio.Semaphore(FETCHES)
         for source in sources:
             if source.kind == "inline":  # here already, and too long to be hashed on the event loop
-                tasks.append(asyncio.create_task(self._one(source, count)))
+                tasks.append(asyncio.create_task(self._one(source, gate, count)))
                 continue
             name = replace(source, param="")
             if name not in known:
-                known[name] = asyncio.create_task(self._one(source, count))
+                known[name] = asyncio.create_task(self._one(source, gate, count))
             tasks.append(known[name])
         return tasks
 
-    async def _one(self, source: Source, count: Count) -> Picture:
+    async def _one(self, source: Source, gate: asyncio.Semaphore, count: Count) -> Picture:
         limits, loop = self.limits, asyncio.get_running_loop()
         try:
             self.check(source)
             if source.kind == "remote":
-                data = await self._fetcher.fetch(source.text, count)
+                async with gate:
+                    data = await self._fetcher.fetch(source.text, count)
             elif source.kind == "local":
                 assert limits.folder is not None, "checked"
                 data = await loop.run_in_executor(
