@@ -13,7 +13,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
 RUST_FILES := Cargo.toml $(shell find rust -name '*.rs' -o -name Cargo.toml 2>/dev/null)
 
-.PHONY: install serve test test-rust test-python sanitize lint format fuzz wheel wheelhouse bench clean
+.PHONY: install serve test test-rust test-python loom sanitize lint format fuzz wheel wheelhouse bench clean
 
 install: $(VENV)/installed
 
@@ -38,6 +38,10 @@ test-rust:
 
 test-python: install
 	$(BIN)/python -m pytest $(ARGS)
+
+# Every order in which a process that reads a record of the image cache can meet the one that writes it.
+loom:
+	RUSTFLAGS="--cfg loom" cargo test --target-dir target/loom -p lightllm-cache --lib loom
 
 # The kernels under the sanitizer of a CUDA toolkit, on a GPU.
 SANITIZER ?= compute-sanitizer
