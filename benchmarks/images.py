@@ -9,6 +9,7 @@ single-flight: 1,000 requests over 50 pictures, 64 at once, which must cost 50 e
 first-token: in turn, a prompt with one of these pictures and a prompt of as many tokens of text, one request at a time;
 no two of these prompts share a page.
 chats: one new picture of 1024 x 1024 alone, some times; then 32 of them at once.
+beside-text: eight streams of text alone, beside prompts of text, and beside as long ones with new pictures.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ import io
 import json
 import random
 import statistics
-import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,15 +34,16 @@ import numpy as np
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
+from image_models import SIDE, make_model, make_shape
 from lightllm_rs.bench.load import Load, run_load
 from lightllm_rs.bench.outcome import Outcome, Prompt
 from lightllm_rs.bench.target import CHAT, Target, target_of
 from server import Server, serving
 
 REQUESTS, PICTURES, AT_ONCE = 1000, 50, 64
-SIDE = 448
 CHATS, LARGE_SIDE, ANSWER = 32, 1024, 64
-PARTS = ("single-flight", "first-token", "chats")
+STREAMS, STREAM_TOKENS = 8, 256
+PARTS = ("single-flight", "first-token", "chats", "beside-text")
 TIMEOUT = 600.0
 ENCODED = "lightllm_visual_images_total"
 EXTRA = {"temperature": 0, "ignore_eos": True, "logit_bias": {"100": 100}}
@@ -171,6 +174,47 @@ def chats(target: Target, rounds: int) -> dict[str, Any]:
     }
 
 
+def beside_text(server: Server, target: Target, draw: random.Random) -> dict[str, Any]:
+    """The fourth part."""
+    lead = [[text_part(f"Tell me about number {number}.")] for number in range(STREAMS)]
+    images = [[image_part(picture(50_000 + seed, LARGE_SIDE))] for seed in range(65)]
+    (seen,) = ask(target, images[-1:], 1, 1)
+    words = text_of(server, seen.prompt_tokens, draw)
+    texts = [[text_part(f"{' '.join(draw.choices(WORDS, k=8))} {words}")] for _ in images]
+
+    def gaps_beside(others: Sequence[list[dict[str, Any]]]) -> tuple[float, float]:
+        ended = threading.Event()
+
+        def load() -> None:
+            for start in range(0, len(others), STREAMS):
+                if not ended.is_set():
+                    ask(target, others[start : start + STREAMS], 1, STREAMS)
+
+        with ThreadPoolExecutor(1) as thread:
+            loading = thread.submit(load)
+            outcomes = ask(target, lead, STREAM_TOKENS, STREAMS)
+            ended.set()
+            loading.result()
+        return gaps(outcomes)
+
+    gaps_beside([])
+    alone, beside_texts = gaps_beside([]), gaps_beside(texts[:-1])
+    before = metric(server, ENCODED)
+    beside_images = gaps_beside(images[:-1])
+    return {
+        "ITL ms alone, median and p99": alone,
+        "beside prompts of as many tokens of text": beside_texts,
+        "beside prompts with new pictures": beside_images,
+        "pictures": metric_after(server, before),
+    }
+
+
+def gaps(outcomes: Sequence[Outcome]) -> tuple[float, float]:
+    """Milliseconds between two events of a stream: median and 99th percentile."""
+    found = 1e3 * np.concatenate([outcome.gaps for outcome in outcomes])
+    return round(float(np.median(found)), 2), round(float(np.percentile(found, 99)), 2)
+
+
 def text_of(server: Server, tokens: int, draw: random.Random) -> str:
     """Words whose chat prompt has so many tokens."""
     words = draw.choices(WORDS, k=tokens)
@@ -192,74 +236,6 @@ def count(server: Server, text: str) -> int:
     )
     with urllib.request.urlopen(request) as answer:
         return int(json.load(answer)["count"])
-
-
-def make_model(folder: Path) -> Path:
-    """Some 50 M random weights; a picture of 448 x 448 is 256 tokens."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from helpers.tiny_vl import make_tiny_vl
-
-    text = {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 8, "num_attention_heads": 12}
-    vision = {"hidden_size": 192, "intermediate_size": 512, "image_size": SIDE, "patch_size": 14}
-    make_tiny_vl(folder, "internvl", text_config=text, vision_config=vision)
-    path = folder / "preprocessor_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"size": {"height": SIDE, "width": SIDE}}))
-    return folder
-
-
-QWEN_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
-QWEN_SHAPE: dict[str, Any] = {
-    "architectures": ["Qwen2_5_VLForConditionalGeneration"],
-    "model_type": "qwen2_5_vl",
-    "image_token_id": 370,
-    "video_token_id": 371,
-    "vision_start_token_id": 372,
-    "vision_end_token_id": 373,
-    "tie_word_embeddings": False,
-    "torch_dtype": "bfloat16",
-    "hidden_size": 3584,
-    "intermediate_size": 18944,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 28,
-    "num_key_value_heads": 4,
-    "vocab_size": 152064,
-    "max_position_embeddings": 128000,
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 1e6,
-    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "vision_config": {
-        "depth": 32,
-        "hidden_size": 1280,
-        "intermediate_size": 3420,
-        "num_heads": 16,
-        "out_hidden_size": 3584,
-        "patch_size": 14,
-        "window_size": 112,
-        "fullatt_block_indexes": [7, 15, 23, 31],
-    },
-}
-QWEN_PROCESSOR = {
-    "image_processor_type": "Qwen2VLImageProcessor",
-    "min_pixels": 3136,
-    "max_pixels": 12845056,
-    "patch_size": 14,
-    "temporal_patch_size": 2,
-    "merge_size": 2,
-}
-
-
-def make_shape(folder: Path) -> Path:
-    """Qwen2.5-VL-7B's config with a small tokenizer, and no weights."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from helpers.tiny_vl import write_vl_tokenizer
-
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(QWEN_SHAPE))
-    (folder / "preprocessor_config.json").write_text(json.dumps(QWEN_PROCESSOR))
-    write_vl_tokenizer(folder, QWEN_TOKENS, "<|vision_start|><|image_pad|><|vision_end|>")
-    return folder
 
 
 def main() -> None:
@@ -292,6 +268,8 @@ def main() -> None:
                 found["first token"] = first_tokens(server, target, urls, arguments.rounds, draw)
             if "chats" in parts:
                 found["chats"] = chats(target, arguments.rounds)
+            if "beside-text" in parts:
+                found["beside text"] = beside_text(server, target, draw)
     print(json.dumps(found, indent=1))
     if "single-flight" in parts and found["single flight"]["encodings"] != PICTURES:
         raise SystemExit("a picture was encoded more than once, or not at all")
