@@ -19,7 +19,7 @@ import psutil
 
 from lightllm_rs.supervisor.run_dir import ARENA_PREFIX, PREFIX
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 
 
 class RunningService:
