@@ -3,6 +3,7 @@
 use super::Scheduler;
 use super::planning::Draft;
 use crate::ids::SlotId;
+use crate::running::Running;
 
 /// Prompt tokens that a step takes even where there is no time for them: every prompt gets on.
 const LEAST_TOKENS: usize = 128;
@@ -20,7 +21,7 @@ const WORTH: f64 = 2.4;
 const LULL: f64 = 32.0;
 
 /// Decode rows as a captured step has them: 8, or the next multiple of 32, or of more where there are many slots. The
-/// backend has captured steps of just these sizes (`decode_sizes` in its mixed_graphs.py).
+/// backend has captured steps of just these sizes (`decode_sizes` in its `mixed_graphs.py`).
 fn padded_rows(rows: usize, slots: usize) -> usize {
     let step = slots.div_ceil(8).next_multiple_of(32);
     if rows <= 8 { 8.min(slots) } else { rows.next_multiple_of(step).min(slots) }
@@ -52,7 +53,7 @@ impl Scheduler {
     /// they are few, or no more prompts wait than that.
     fn whole_tiles(&self, rows: usize, share: usize) -> usize {
         let slots = self.running.prefilling();
-        let left = |slot: &SlotId| self.running.get(*slot).map_or(0, |running| running.prefill_left());
+        let left = |slot: &SlotId| self.running.get(*slot).map_or(0, Running::prefill_left);
         let waiting = slots.iter().map(left).sum::<usize>() as u64 + self.queue.prompt_tokens();
         let padded = padded_rows(rows, self.config.slots as usize);
         let tiles = (padded + share) / TILE;
