@@ -152,6 +152,9 @@ impl Wire {
     /// The cache manager has ended: all that is open ends with it.
     pub fn end(&mut self) {
         self.gone = true;
+        if self.sleeping {
+            self.wake.set();
+        }
         for (call, taker) in self.open.drain() {
             if taker == Taker::Loop {
                 self.finished.push((call, Err(Error::Gone)));
