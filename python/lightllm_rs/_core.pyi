@@ -1196,9 +1196,10 @@ class CacheClient:
     def publish_data(self, leases: Sequence[Lease], timeout: float | None = None) -> None:
         """The data of these is written: encoders may take them."""
     def wait(self, leases: Sequence[Lease], timeout: float | None = None) -> list[str]:
-        """The state of each when none is pending any more.
+        """The state of each when none is pending any more, or as soon as one is "write".
 
-        "write" means that its writer is gone, and this lease is the writer's now: write, publish, and wait again.
+        "write" means that its writer is gone, and this lease is the writer's now: write, publish, and wait again. It is
+        told at once, since who waits for others meanwhile may be waited for by them.
         """
     def take(self, max_items: int, max_pixels: int = 0, timeout: float | None = None) -> list[Lease]:
         """The next written items to encode, in order, when there are some.

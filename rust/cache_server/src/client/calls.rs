@@ -32,7 +32,7 @@ pub enum Call {
     Acquire(Vec<Want>),
     /// The data of these is written: [`Outcome::Done`].
     Publish(Vec<Arc<Lease>>),
-    /// [`Outcome::Decided`] when none of these is pending.
+    /// [`Outcome::Decided`] when none of these is pending, or one is to be written.
     Wait(Vec<Arc<Lease>>),
     /// [`Outcome::Leased`] with written items to encode, when there are some.
     Take {
@@ -59,7 +59,7 @@ pub enum Outcome {
     Leased(Vec<Arc<Lease>>),
     /// An entry for each key.
     Found(Vec<Option<Arc<Lease>>>),
-    /// A state of each lease.
+    /// A state of each lease; if one is to be written, others may be pending.
     Decided(Vec<State>),
     /// Figures by name.
     Stats(Vec<(String, u64)>),
