@@ -12,7 +12,8 @@ import pytest
 
 from helpers.running_service import RunningService
 from lightllm_rs.settings import ServeSettings
-from lightllm_rs.supervisor.device import check_visual, visual_gpus
+from lightllm_rs.settings.fields import fields
+from lightllm_rs.supervisor.device import FOR_IMAGES, check_visual, visual_gpus
 from lightllm_rs.supervisor.errors import ServiceError
 from lightllm_rs.supervisor.run_dir import ARENAS, RunDirectory, arena_name, remove_arenas, remove_stale
 from supervisor.conftest import FakeService
@@ -150,3 +151,14 @@ def test_gpus_of_visual_servers(settings: ServeSettings, gpus: list[int]) -> Non
             check_visual(settings, "cuda", max(gpus))
         with pytest.raises(ServiceError, match="needs --device cuda"):
             check_visual(settings, "cpu", 0)
+
+
+def test_a_model_of_text_has_no_use_for_settings_of_images(fake_service: FakeService) -> None:
+    service = fake_service(visual_dp=2)
+    assert service.wait_end() == 1
+    assert service.stderr[-1] == "lightllm-rs: --visual-dp is for models that take images, and this one takes none"
+
+
+def test_every_setting_of_these_processes_is_among_them() -> None:
+    named = {field.name for field in fields() if field.name.startswith("visual_")}
+    assert set(FOR_IMAGES) == named | {"mm_cache_size"}

@@ -142,6 +142,8 @@ class Call:
 
     def touch(self, choice: Choice) -> None:
         """A choice has something new."""
+        if self.images is not None:
+            self.images.generated()
         if choice.ended:
             self._running -= 1
         if not choice.queued:

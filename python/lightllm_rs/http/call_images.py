@@ -54,6 +54,12 @@ class CallImages:
         self._stop()
         self._prompt.close()
 
+    def generated(self) -> None:
+        """The call has output: it will not be sent again, and its pictures are not needed any more."""
+        if self._sent < MOST_SENT:
+            self._sent = MOST_SENT
+            self._prompt.close()
+
     def again(self, call: Call) -> bool:
         """The backend did not find an image. Whether the call is sent again: once, and if nothing was generated."""
         if self._sent >= MOST_SENT or call.has_output:

@@ -19,8 +19,9 @@ from lightllm_rs.http.service import Service
 from lightllm_rs.media import Held, Picture, Source
 from lightllm_rs.vision import ImageInput, ImageShape, PictureError, Span, expand
 
-INLINE_BYTES = 64 << 10
-"""Pictures up to so many bytes together are hashed on the event loop: less than a thread costs."""
+INLINE_BYTES, INLINE_TOKENS = 64 << 10, 4096
+"""Pictures up to so many bytes together, in prompts up to so long, are named and placed on the event loop: that costs
+less than a thread."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def check_places(service: Service, ids: Sequence[int], images: int, param: str) 
     """Refuses a prompt that has another number of places than of images. Raises ApiError 400."""
     if service.images is None:
         return  # a token like any other
-    places = sum(1 for token in ids if token == service.images.geometry.placeholder)
+    places = ids.count(service.images.geometry.placeholder)
     if places > images:
         raise bad_request(
             f"the prompt has {places} places for images and {images} images were given: leave the model's image token "
@@ -196,6 +197,6 @@ async def _place(service: Service, seen: Seen, salt: str, param: str) -> tuple[l
         ]
         return expanded.ids, PromptImages(images, expanded.spans, expanded.position_offset, seen.held)
 
-    if sum(len(picture.data) for picture in pictures) <= INLINE_BYTES:
+    if length <= INLINE_TOKENS and sum(len(picture.data) for picture in pictures) <= INLINE_BYTES:
         return work()
     return await asyncio.get_running_loop().run_in_executor(service.threads, work)

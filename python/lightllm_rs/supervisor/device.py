@@ -13,6 +13,16 @@ from lightllm_rs.supervisor.errors import ServiceError
 
 STEP_TOKENS = {"cpu": 512, "cuda": 8192}
 PREFILL_CHUNK = {"cpu": 256, "cuda": 8192}
+FOR_IMAGES = (
+    "mm_cache_size",
+    "visual_batch_size",
+    "visual_batch_pixels",
+    "visual_gpu",
+    "visual_dp",
+    "visual_threads",
+)
+"""Settings of the processes that only a model that sees has."""
+
 CORES_PER_HTTP_WORKER, MOST_HTTP_WORKERS = 4, 4
 
 
@@ -60,6 +70,14 @@ def check_visual(settings: ServeSettings, device: str, gpus: int) -> None:
             f"--visual-gpu {settings.visual_gpu} with --visual-dp {settings.visual_dp} needs GPU "
             f"{max(visual_gpus(settings))} and {gpus} can be seen, counted from 0: lower one of them"
         )
+
+
+def check_text(settings: ServeSettings) -> None:
+    """Raises ServiceError if a model of text is given settings that only one that sees has a use for."""
+    defaults = ServeSettings()
+    for name in FOR_IMAGES:
+        if getattr(settings, name) != getattr(defaults, name):
+            raise ServiceError(f"--{name.replace('_', '-')} is for models that take images, and this one takes none")
 
 
 def http_workers(cores: int) -> int:

@@ -17,7 +17,7 @@ from lightllm_rs.settings import ServeSettings
 from lightllm_rs.settings.checks import warnings
 from lightllm_rs.supervisor.announce import curl_line, emphasised, start_table
 from lightllm_rs.supervisor.child_process import ChildProcess, Command, default_command
-from lightllm_rs.supervisor.device import check_visual, choose_device, visible_gpus, with_budgets
+from lightllm_rs.supervisor.device import check_text, check_visual, choose_device, visible_gpus, with_budgets
 from lightllm_rs.supervisor.errors import Interrupted, ServiceError
 from lightllm_rs.supervisor.fleet import Fleet
 from lightllm_rs.supervisor.listener import HttpPort, listen, url
@@ -62,6 +62,8 @@ def _serve(settings: ServeSettings, command: Command) -> None:
         model = find_model(settings)
         if model.sees:
             check_visual(settings, device, gpus)
+        else:
+            check_text(settings)
         _say(f"lightllm-rs {__version__}: loading {model.name} on {device}")
         _run(settings, model, device, port, command, began)
 
