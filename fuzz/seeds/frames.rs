@@ -1,6 +1,6 @@
 //! One frame of many a kind.
 
-use lightllm_wire::{self as wire, encode};
+use lightllm_wire::{self as wire, cache, encode};
 use serde_bytes::ByteBuf;
 
 pub fn frames() -> Vec<Vec<u8>> {
@@ -85,7 +85,33 @@ pub fn frames() -> Vec<Vec<u8>> {
     };
     let result =
         wire::StepResult { step: 9, rows: words(), counts: words(), tokens: words(), extras: vec![extra], busy_us: 9 };
+    let want = cache::Want {
+        key: cache::Key::new([7; 16]),
+        data_len: 1 << 20,
+        feature_len: 1 << 40,
+        pixels: 640 * 480,
+        recipe: ByteBuf::from(vec![1, 2]),
+    };
+    let granted = cache::Granted {
+        lease: 1,
+        key: want.key,
+        state: cache::STATE_READY,
+        slot: 3,
+        generation: 4,
+        data_len: 5,
+        feature_len: 6,
+        pixels: 7,
+        recipe: ByteBuf::new(),
+        data: wire::Words(vec![]),
+        features: wire::Words(vec![0, 16, 40, 2]),
+    };
+    let failures = vec![(1, "truncated".into())];
     vec![
+        encode(&cache::Acquire { request: 1, wants: vec![want] }),
+        encode(&cache::Take { request: 2, max_items: 8, max_pixels: 1 << 33 }),
+        encode(&cache::Fail { request: 3, lease: 9, message: "truncated".into() }),
+        encode(&cache::Leased { request: 1, items: vec![Some(granted), None] }),
+        encode(&cache::Decided { request: 4, states: ByteBuf::from(vec![2, 3]), failures }),
         encode(&add),
         encode(&plan),
         encode(&result),

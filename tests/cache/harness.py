@@ -101,7 +101,8 @@ class Manager:
 @contextmanager
 def starting(run_dir: Path, size: int = 4 * MIB, arena: Path | None = None, checks: bool = True) -> Iterator[Manager]:
     """A cache manager that has just been started."""
-    arena = arena or Path(f"/dev/shm/lightllm-rs-test-{os.getpid()}-{run_dir.name}")
+    # Not where a cache manager that starts meanwhile looks for arenas of dead owners.
+    arena = arena or Path(f"/dev/shm/test-lightllm-rs-{os.getpid()}-{run_dir.name}")
     names = ("control", "health", "metrics")
     start = CacheStart(
         protocol=PROTOCOL,

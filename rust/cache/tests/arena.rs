@@ -8,8 +8,9 @@ use lightllm_cache::{Arena, Error, Extent, Header, Key, Phase, SharedArena, defa
 const SHM: &str = "/dev/shm";
 const PAGE: u64 = 64 << 10;
 
+/// Not where a cache manager that starts meanwhile looks for arenas of dead owners.
 fn place(name: &str) -> PathBuf {
-    Path::new(SHM).join(format!("lightllm-rs-test-{}-{name}", std::process::id()))
+    Path::new(SHM).join(format!("test-lightllm-rs-{}-{name}", std::process::id()))
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn records_tell_whether_an_item_is_what_was_said() {
 
 #[test]
 fn arenas_of_dead_owners_are_found_and_others_are_left_alone() {
-    let prefix = format!("lightllm-rs-test-{}-sweep", std::process::id());
+    let prefix = format!("test-lightllm-rs-{}-sweep", std::process::id());
     let (live, dead, link) = (place("sweep-live"), place("sweep-dead"), place("sweep-link"));
     let arena = Arena::create(&live, 1 << 20, PAGE).expect("room");
     std::fs::write(&dead, b"nobody holds a lock on it").expect("written");
