@@ -42,7 +42,7 @@ class CallImages:
         self._task: asyncio.Task[None] | None = None
         self._client: AsyncCacheClient | None = None
         self._leases: list[Lease] = []
-        self._copying: asyncio.Future[None] | None = None
+        self._copying: set[asyncio.Future[None]] = set()
         self._sent = 0
 
     def start(self, call: Call) -> None:
@@ -149,8 +149,10 @@ class CallImages:
         if sum(len(picture.data) for picture in pictures) <= INLINE_BYTES:
             copy()
         else:
-            self._copying = asyncio.get_running_loop().run_in_executor(self._service.threads, copy)
-            await asyncio.shield(self._copying)
+            copying = asyncio.get_running_loop().run_in_executor(self._service.threads, copy)
+            self._copying.add(copying)
+            await asyncio.shield(copying)
+            self._copying.discard(copying)
         await client.publish_data(leases)
 
     async def _ready(self, call: Call, client: AsyncCacheClient, number: int) -> None:
@@ -167,10 +169,10 @@ class CallImages:
 
     def _release(self) -> None:
         leases, client, copying = self._leases, self._client, self._copying
-        self._leases, self._copying = [], None
+        self._leases, self._copying = [], set()
         if not leases or client is None:
             return
-        if copying is None or copying.done():
+        if all(one.done() for one in copying):
             client.release(leases)
         else:  # others must not get pages that a thread still writes to
-            copying.add_done_callback(lambda _: client.release(leases))
+            asyncio.gather(*copying, return_exceptions=True).add_done_callback(lambda _: client.release(leases))

@@ -1,0 +1,111 @@
+"""Names of images, and the leases of a call that is broken off."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from helpers.tiny_seeing import write_configs
+from lightllm_rs.cache import State
+from lightllm_rs.checkpoint import Checkpoint
+from lightllm_rs.http.call_images import INLINE_BYTES, CallImages
+from lightllm_rs.http.image_model import KEY_BYTES, ImageModel
+from lightllm_rs.media import Picture
+from lightllm_rs.vision import open_geometry
+
+SECONDS = 10.0
+PICTURE = Picture(b"some bytes", 30, 20, "auto", "PNG")
+
+
+def model(folder: Path, kind: str = "qwen2_vl", dtype: str = "auto", device: str = "cpu") -> ImageModel:
+    checkpoint = Checkpoint(write_configs(folder / kind, kind), "tiny")
+    geometry = open_geometry(checkpoint)
+    assert geometry is not None
+    return ImageModel(geometry, checkpoint.config(), dtype, device)
+
+
+def test_a_key_covers_all_that_features_depend_on(tmp_path: Path) -> None:
+    one = model(tmp_path)
+    key = one.key(PICTURE, "")
+    assert len(key) == KEY_BYTES
+    assert model(tmp_path).key(PICTURE, "") == key  # the same in every process
+    others = [
+        one.key(replace(PICTURE, data=b"other bytes"), ""),
+        one.key(replace(PICTURE, detail="low"), ""),
+        one.key(PICTURE, "salt"),
+        one.key(replace(PICTURE, data=b"autosome bytes"), "salt"),
+        model(tmp_path, "qwen3_vl").key(PICTURE, ""),
+    ]
+    assert len({key, *others}) == 1 + len(others)
+
+
+def test_parts_of_a_key_cannot_run_into_each_other(tmp_path: Path) -> None:
+    one = model(tmp_path)
+    assert one.key(PICTURE, "ab") != one.key(replace(PICTURE, data=b"b" + PICTURE.data), "a")
+
+
+def test_equal_pictures_are_named_once_and_alike(tmp_path: Path) -> None:
+    one = model(tmp_path)
+    assert len(set(one.keys([PICTURE, PICTURE, replace(PICTURE)], ""))) == 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "device", "size"),
+    [("auto", "cpu", 4), ("auto", "cuda", 2), ("float16", "cpu", 2), ("float32", "cuda", 4)],
+)
+def test_the_size_of_features_goes_by_the_dtype(tmp_path: Path, dtype: str, device: str, size: int) -> None:
+    one = model(tmp_path, dtype=dtype, device=device)
+    shape = one.geometry.shape(PICTURE.width, PICTURE.height)
+    want = one.want(one.key(PICTURE, ""), PICTURE, shape)
+    assert want.feature_len == shape.tokens * 64 * size
+    assert (want.data_len, want.pixels) == (len(PICTURE.data), shape.pixels)
+
+
+class SlowLease:
+    """To be written, which takes until the test says so."""
+
+    state = State.WRITE
+
+    def __init__(self) -> None:
+        self.writing, self.go_on = threading.Event(), threading.Event()
+
+    def write_data(self, data: bytes) -> None:
+        self.writing.set()
+        assert self.go_on.wait(SECONDS)
+
+
+def test_pages_are_given_back_only_when_nobody_writes_to_them_any_more() -> None:
+    lease, released = SlowLease(), asyncio.Event()
+
+    class Client:
+        async def acquire(self, wants: list[Any]) -> list[Any]:
+            return [lease]
+
+        def release(self, leases: list[Any]) -> None:
+            assert leases == [lease]
+            released.set()
+
+    async def run() -> None:
+        with ThreadPoolExecutor(1) as threads:
+            client = Client()
+            service: Any = SimpleNamespace(image_cache=SimpleNamespace(client=lambda: client), threads=threads)
+            picture = SimpleNamespace(picture=replace(PICTURE, data=bytes(INLINE_BYTES + 1)), want=None)
+            prompt: Any = SimpleNamespace(images=[picture], spans=[None], position_offset=0, close=lambda: None)
+            call: Any = SimpleNamespace(has_output=False)
+            images = CallImages(service, prompt)
+            images.start(call)
+            assert await asyncio.to_thread(lease.writing.wait, SECONDS)
+            images.close()
+            await asyncio.sleep(0.05)
+            assert not released.is_set(), "a thread still writes there"
+            lease.go_on.set()
+            await asyncio.wait_for(released.wait(), SECONDS)
+
+    asyncio.run(run())
