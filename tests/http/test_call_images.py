@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from helpers.tiny_seeing import write_configs
-from lightllm_rs.cache import State
+from lightllm_rs.cache import CacheCorrupt, State
 from lightllm_rs.checkpoint import Checkpoint
 from lightllm_rs.http.call_images import INLINE_BYTES, CallImages
+from lightllm_rs.http.errors import ApiError
 from lightllm_rs.http.image_model import KEY_BYTES, ImageModel
 from lightllm_rs.media import Picture
 from lightllm_rs.vision import open_geometry
@@ -109,3 +110,26 @@ def test_pages_are_given_back_only_when_nobody_writes_to_them_any_more() -> None
             await asyncio.wait_for(released.wait(), SECONDS)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("error", [CacheCorrupt("a record is of another item"), RuntimeError("a fault of ours")])
+def test_what_nobody_expects_ends_the_call(error: Exception) -> None:
+    class Client:
+        async def acquire(self, wants: list[Any]) -> list[Any]:
+            raise error
+
+    async def run() -> ApiError:
+        client, failed = Client(), asyncio.get_running_loop().create_future()
+        service: Any = SimpleNamespace(image_cache=SimpleNamespace(client=lambda: client))
+        prompt: Any = SimpleNamespace(images=[], spans=[], position_offset=0, close=lambda: None)
+        call: Any = SimpleNamespace(has_output=False, fail=failed.set_result)
+        images = CallImages(service, prompt)
+        images.start(call)
+        try:
+            return await asyncio.wait_for(failed, SECONDS)
+        finally:
+            images.close()
+
+    answer = asyncio.run(run())
+    assert answer.status == 500
+    assert str(error) not in answer.message

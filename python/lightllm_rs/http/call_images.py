@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lightllm_rs.cache import CacheError, CacheGone, CacheTooLarge, Lease, State
+from lightllm_rs.cache import CacheGone, CacheTooLarge, Lease, State
 from lightllm_rs.http.errors import ApiError, bad_request, images_lost, internal
 from lightllm_rs.messages.images import ImageSpan
 
@@ -89,7 +89,7 @@ class CallImages:
                     code="images_too_large",
                 )
             )
-        except CacheError:
+        except Exception:  # a fault of ours, or of the cache's: nobody else would answer the call
             log.exception("the images of a request could not be handled")
             call.fail(internal())
 
