@@ -1,4 +1,4 @@
-"""A short soak; the long one is `python tests/cache/soak.py`."""
+"""A short soak; the long one is `python -m cache.soak` in the folder `tests`."""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ class MemoryCache:
 
     Attributes:
         taken: numbers of images of each take that gave any.
-        order: what became of leases, in order.
+        out, most_out: images that are given out and not answered yet, now and at most.
+        closed: by its user.
     """
 
     def __init__(self) -> None:
