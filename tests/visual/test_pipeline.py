@@ -19,6 +19,7 @@ from lightllm_rs.checkpoint import Checkpoint
 from lightllm_rs.media import decode, inspect
 from lightllm_rs.messages.recipe import Recipe
 from lightllm_rs.models.vision import Pixels, VisionTower, load_tower
+from lightllm_rs.settings import ServeSettings
 from lightllm_rs.vision import open_geometry
 from lightllm_rs.visual.encoder import Encoder
 from lightllm_rs.visual.figures import Figures
@@ -189,6 +190,12 @@ def test_one_batch_is_decoded_while_another_is_encoded_and_no_more_are_taken(tow
         wait(leases)
     assert cache.taken == [2, 2, 2, 2]
     assert cache.most_out == 4
+
+
+@pytest.mark.parametrize(("device", "pixels"), [("cpu", 1 << 20), ("cuda", 4 << 20)])
+def test_bounds_are_settings(device: str, pixels: int) -> None:
+    assert Bounds.of(ServeSettings(), device) == Bounds(32, pixels)
+    assert Bounds.of(ServeSettings(visual_batch_size=3, visual_batch_pixels=5), device) == Bounds(3, 5)
 
 
 def test_batches_keep_to_the_pixels(tower: VisionTower) -> None:

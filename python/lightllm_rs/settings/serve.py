@@ -99,7 +99,9 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = 0
     enforce_eager: Annotated[bool, _meta("no CUDA graphs")] = False
-    threads: Annotated[int, _meta("CPU threads of a backend (0: all cores)", low=0, high=1024)] = 0
+    threads: Annotated[
+        int, _meta("CPU threads of a backend (0: all cores), and of a visual server (0: half)", low=0, high=1024)
+    ] = 0
 
     max_num_batched_tokens: Annotated[
         int,

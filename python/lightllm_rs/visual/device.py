@@ -23,7 +23,7 @@ def open_device(start: ChildStart) -> torch.device:
     """The device, ready for use. Raises StartError."""
     torch.set_grad_enabled(False)
     if start.device == "cpu":
-        # Half of the cores: the backend has the others.
+        # Half of the cores: the backend's threads are on all of them, and text must not stand still.
         cores = len(os.sched_getaffinity(0))
         torch.set_num_threads(start.settings.threads or max(1, cores // 2))
         return torch.device("cpu")

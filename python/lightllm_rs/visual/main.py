@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PERIOD = 1.0
-BATCH_PIXELS = {"cpu": 1 << 20, "cuda": 4 << 20}
 
 
 def run(child: Child) -> None:
@@ -44,7 +43,7 @@ def run(child: Child) -> None:
     child.phase("imports", time.perf_counter() - began)
     tower = load(child)
     settings = child.start.settings
-    bounds = Bounds(settings.visual_batch_size, settings.visual_batch_pixels or BATCH_PIXELS[child.start.device])
+    bounds = Bounds.of(settings, child.start.device)
     if child.start.device == "cuda":
         from lightllm_rs.visual.device import device_bytes
 

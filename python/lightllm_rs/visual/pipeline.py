@@ -19,11 +19,15 @@ from lightllm_rs.visual.figures import Figures
 if TYPE_CHECKING:
     from lightllm_rs.cache import CacheClient
     from lightllm_rs.models.vision import Pixels
+    from lightllm_rs.settings import ServeSettings
 
 log = logging.getLogger(__name__)
 
 BATCHES = 2
 """Taken and not yet published: one is encoded and one is decoded; more would be taken away from other servers."""
+
+BATCH_PIXELS = {"cpu": 1 << 20, "cuda": 4 << 20}
+"""Of a batch, where the settings leave it open: by device."""
 
 LOOK_SECONDS = 0.5
 """A take that waits so long looks whether the end has come."""
@@ -40,6 +44,11 @@ class Bounds:
 
     images: int
     pixels: int
+
+    @staticmethod
+    def of(settings: ServeSettings, device: str) -> Bounds:
+        """As the operator has set them."""
+        return Bounds(settings.visual_batch_size, settings.visual_batch_pixels or BATCH_PIXELS[device])
 
 
 @dataclass(frozen=True)
