@@ -84,6 +84,33 @@ def test_other_processes_say_nothing_about_the_work() -> None:
     assert not state.healthy(12.0)[0]
 
 
+def visual(state: HealthState, now: float, busy: bool, progress: int = 0) -> None:
+    state.heartbeat(Heartbeat("visual-0", busy, progress), now)
+
+
+def test_a_visual_server_that_encodes_nothing_is_unhealthy_after_the_limit() -> None:
+    state = serving()
+    for second in range(1, 100):
+        beat(state, float(second))
+        visual(state, float(second), busy=True, progress=second // 50)
+        assert state.healthy(float(second))[0]
+    for second in range(100, 120):
+        beat(state, float(second))
+        visual(state, float(second), busy=True, progress=1)
+        assert state.healthy(float(second))[0] == (second - 50 < 60)
+    assert "visual-0" in state.healthy(119.0)[1]
+    visual(state, 120.0, busy=True, progress=2)
+    assert state.healthy(120.0) == (True, "")
+    visual(state, 121.0, busy=False, progress=2)
+    for second in range(122, 180):
+        beat(state, float(second))
+    assert state.healthy(180.0) == (True, "")
+    assert not state.healthy(181.0)[0], "it is silent, as a stopped process is"
+    state.service("down", 182.0)
+    state.service("serving", 183.0)
+    assert state.healthy(184.0) == (True, "")
+
+
 def test_a_full_queue_flips_ready_only() -> None:
     state = serving()
     beat(state, 1.0, full=True)

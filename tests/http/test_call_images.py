@@ -69,6 +69,11 @@ def test_the_size_of_features_goes_by_the_dtype(tmp_path: Path, dtype: str, devi
     assert (want.data_len, want.pixels) == (len(PICTURE.data), shape.pixels)
 
 
+def service_of(client: object, threads: ThreadPoolExecutor | None = None, seconds: float = SECONDS) -> Any:
+    settings = SimpleNamespace(image_wait_timeout=seconds)
+    return SimpleNamespace(image_cache=SimpleNamespace(client=lambda: client), threads=threads, settings=settings)
+
+
 class SlowLease:
     """To be written, which takes until the test says so."""
 
@@ -96,7 +101,7 @@ def test_pages_are_given_back_only_when_nobody_writes_to_them_any_more() -> None
     async def run() -> None:
         with ThreadPoolExecutor(1) as threads:
             client = Client()
-            service: Any = SimpleNamespace(image_cache=SimpleNamespace(client=lambda: client), threads=threads)
+            service = service_of(client, threads)
             picture = SimpleNamespace(picture=replace(PICTURE, data=bytes(INLINE_BYTES + 1)), want=None)
             prompt: Any = SimpleNamespace(images=[picture], spans=[None], position_offset=0, close=lambda: None)
             call: Any = SimpleNamespace(has_output=False)
@@ -120,7 +125,7 @@ def test_what_nobody_expects_ends_the_call(error: Exception) -> None:
 
     async def run() -> ApiError:
         client, failed = Client(), asyncio.get_running_loop().create_future()
-        service: Any = SimpleNamespace(image_cache=SimpleNamespace(client=lambda: client))
+        service = service_of(client)
         prompt: Any = SimpleNamespace(images=[], spans=[], position_offset=0, close=lambda: None)
         call: Any = SimpleNamespace(has_output=False, fail=failed.set_result)
         images = CallImages(service, prompt)
@@ -133,3 +138,39 @@ def test_what_nobody_expects_ends_the_call(error: Exception) -> None:
     answer = asyncio.run(run())
     assert answer.status == 500
     assert str(error) not in answer.message
+
+
+def test_a_call_whose_images_never_come_is_answered() -> None:
+    class Lease:
+        state = State.PENDING
+
+    class Client:
+        released: list[Any] | None = None
+
+        async def acquire(self, wants: list[Any]) -> list[Any]:
+            return [Lease()]
+
+        async def wait(self, leases: list[Any]) -> list[Any]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        def release(self, leases: list[Any]) -> None:
+            self.released = leases
+
+    async def run() -> None:
+        client, failed = Client(), asyncio.get_running_loop().create_future()
+        prompt: Any = SimpleNamespace(
+            images=[SimpleNamespace(picture=PICTURE, want=None)],
+            spans=[SimpleNamespace(start=0, tokens=1, key=bytes(16), grid=[1, 1, 1])],
+            position_offset=0,
+            close=lambda: None,
+        )
+        call: Any = SimpleNamespace(has_output=False, fail=failed.set_result, send=lambda spans, offset: None)
+        images = CallImages(service_of(client, seconds=0.05), prompt)
+        images.start(call)
+        answer: ApiError = await asyncio.wait_for(failed, SECONDS)
+        assert (answer.status, answer.code) == (503, "image_timeout")
+        images.close()
+        assert client.released is not None, "the lease is given back"
+
+    asyncio.run(run())

@@ -88,7 +88,7 @@ def test_features_are_those_of_the_tower(tower: VisionTower) -> None:
     leases = [put(cache, tower, data) for data in pictures]
     with pipeline(tower, cache) as figures:
         wait(leases)
-    assert figures.encoded == 9
+    assert (figures.done, figures.under_way) == (9, 0)
     for data, lease in zip(pictures, leases, strict=True):
         assert lease.error is None
         got = np.frombuffer(lease.features, np.float32).reshape(-1, tower.width)

@@ -14,6 +14,28 @@ NOT_READY = {
 }
 
 
+class Work:
+    """Whether a process that has work gets on with it."""
+
+    def __init__(self, now: float) -> None:
+        self.heard = now
+        self._progress: int | None = None
+        self._stuck_since: float | None = None  # work in flight and no progress since then
+
+    def heartbeat(self, beat: Heartbeat, now: float) -> None:
+        """The process lives."""
+        self.heard = now
+        if not beat.busy:
+            self._stuck_since = None
+        elif self._stuck_since is None or beat.progress != self._progress:
+            self._stuck_since = now
+        self._progress = beat.progress
+
+    def stuck_seconds(self, now: float) -> float:
+        """How long it has had work and made no progress."""
+        return 0.0 if self._stuck_since is None else now - self._stuck_since
+
+
 class HealthState:
     """Fed with what arrives; asked at any time.
 
@@ -25,37 +47,39 @@ class HealthState:
     def __init__(self, stall_seconds: float, now: float) -> None:
         self._stall_seconds = stall_seconds
         self._state = "loading"
-        self._heard = now  # from the router, or the begin of its duty
+        self._router = Work(now)  # heard of, or the begin of its duty
+        self._visual: dict[str, Work] = {}
         self._full = False
-        self._progress: int | None = None
-        self._stuck_since: float | None = None  # work in flight and no progress since then
 
     def heartbeat(self, beat: Heartbeat, now: float) -> None:
-        """A process lives. Only the router's work counts: it has a request in flight if anybody has."""
-        if beat.process != "router":
-            return
-        self._heard, self._full = now, beat.full
-        if not beat.busy:
-            self._stuck_since = None
-        elif self._stuck_since is None or beat.progress != self._progress:
-            self._stuck_since = now
-        self._progress = beat.progress
+        """A process lives. Only work of the router and of visual servers counts: one of them has what is in flight."""
+        if beat.process == "router":
+            self._router.heartbeat(beat, now)
+            self._full = beat.full
+        elif beat.process.startswith("visual-"):
+            self._visual.setdefault(beat.process, Work(now)).heartbeat(beat, now)
 
     def service(self, state: str, now: float) -> None:
         """The supervisor's word: "loading", "serving", "draining" or "down"."""
         if state != self._state and state == "serving":
-            self._heard, self._stuck_since, self._full = now, None, False
+            self._router, self._full = Work(now), False
+            self._visual.clear()
         self._state = state
 
     def healthy(self, now: float) -> tuple[bool, str]:
         """Whether what runs makes progress, and if not, why. A service that loads or starts again is healthy."""
         if self._state not in ("serving", "draining"):
             return True, ""
-        silent = now - self._heard
+        silent = now - self._router.heard
         if silent > ROUTER_SILENCE_SECONDS:
             return False, f"the router has been silent for {silent:.0f} s"
-        if self._stuck_since is not None and now - self._stuck_since >= self._stall_seconds:
-            return False, f"requests are running and no step has ended for {now - self._stuck_since:.0f} s"
+        stuck = self._router.stuck_seconds(now)
+        if stuck >= self._stall_seconds:
+            return False, f"requests are running and no step has ended for {stuck:.0f} s"
+        for process, work in self._visual.items():
+            stuck = max(now - work.heard, work.stuck_seconds(now))  # it says once a second that it lives
+            if stuck >= self._stall_seconds:
+                return False, f"{process} has not encoded an image, or not said that it lives, for {stuck:.0f} s"
         return True, ""
 
     def ready(self, now: float) -> tuple[bool, str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lightllm_rs.cache import CacheGone, CacheTooLarge, Lease, State
-from lightllm_rs.http.errors import ApiError, bad_request, images_lost, internal
+from lightllm_rs.http.errors import ApiError, bad_request, images_lost, internal, unavailable
 from lightllm_rs.messages.images import ImageSpan
 
 if TYPE_CHECKING:
@@ -95,10 +95,16 @@ class CallImages:
 
     async def _run(self, call: Call) -> None:
         self._client = self._cache.client()
+        seconds = self._service.settings.image_wait_timeout
         while True:
             try:
-                await self._serve(call, self._client)
+                await asyncio.wait_for(self._serve(call, self._client), seconds)
                 return
+            except asyncio.TimeoutError:
+                raise unavailable(
+                    f"the images of the request were not encoded within {seconds:g} s: send it again later",
+                    "image_timeout",
+                ) from None
             except CacheGone:
                 self._release()
                 if call.has_output:

@@ -12,8 +12,8 @@ class Heartbeat(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="hea
 
     Attributes:
         process: "router", "backend-0", "http-0", ...
-        busy: work is in flight (router only; the others say False).
-        progress: any number that changes when work is done (step results seen by the router).
+        busy: work is in flight (router and visual servers; the others say False).
+        progress: any number that changes when work is done (steps that the router saw end, images encoded or refused).
         full: the queue refuses new requests (router only).
     """
 

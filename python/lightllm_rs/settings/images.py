@@ -50,6 +50,14 @@ class ImageSettings(EngineSettings, frozen=True, kw_only=True):
     image_fetch_timeout: Annotated[
         float, meta("seconds in which an image on the web must be there, redirects included", low=0.1, high=3600)
     ] = 10.0
+    image_wait_timeout: Annotated[
+        float,
+        meta(
+            "seconds in which the images of a request must have room and be encoded; then it gets a 503",
+            low=0.1,
+            high=86_400,
+        ),
+    ] = 120.0
     image_redirects: Annotated[int, meta("most redirects on the way to an image", low=0, high=20)] = 3
     image_fetches: Annotated[
         int, meta("images that one HTTP process fetches at the same time; eight times as many wait", low=1, high=1024)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 
 from lightllm_rs.process.telemetry import Telemetry
@@ -15,17 +16,30 @@ class Figures:
     """Any thread adds; one thread passes on. Names of metrics are those of the catalogue.
 
     Attributes:
-        encoded: images since the start.
+        done: images encoded or refused since the start.
+        under_way: images taken and neither.
     """
 
     def __init__(self) -> None:
-        self.encoded = 0
+        self.done = 0
+        self.under_way = 0
+        self._lock = threading.Lock()
         self._counts: deque[tuple[str, float]] = deque()
         self._values: deque[tuple[str, float, tuple[str, ...]]] = deque()
 
+    def taken(self, images: int) -> None:
+        """So many images are to be decoded and encoded."""
+        with self._lock:
+            self.under_way += images
+
+    def let_go(self, images: int) -> None:
+        """So many of those were encoded or refused, or will not be."""
+        with self._lock:
+            self.under_way -= images
+
     def batch(self, images: int, pixels: int, seconds: float) -> None:
         """A batch was encoded, its features written and published, all in so many seconds."""
-        self.encoded += images
+        self.done += images
         self._counts.append((IMAGES, images))
         self._values.append((BATCH_IMAGES, images, ()))
         self._values.append((BATCH_PIXELS, pixels, ()))
@@ -37,6 +51,7 @@ class Figures:
 
     def failed(self) -> None:
         """One image could not be encoded."""
+        self.done += 1
         self._counts.append((FAILURES, 1.0))
 
     def tell(self, telemetry: Telemetry) -> None:

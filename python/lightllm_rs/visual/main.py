@@ -106,7 +106,7 @@ class VisualServer:
             now = time.monotonic()
             if now >= due:
                 self._figures.tell(self._telemetry)
-                self._telemetry.heartbeat(progress=self._figures.encoded)
+                self._telemetry.heartbeat(busy=self._figures.under_way > 0, progress=self._figures.done)
                 self._telemetry.flush()
                 self._connect()
                 due = now + PERIOD

@@ -94,6 +94,9 @@ class Pipeline:
         self._ended.set()
         for part in self._parts:
             part.join()
+        while not self._decoding.empty():
+            batch = self._decoding.get()
+            self._figures.let_go(0 if batch is None else len(batch.leases))
         self._client.close()
 
     def _guarded(self, part: Callable[[], None]) -> None:
@@ -118,6 +121,7 @@ class Pipeline:
                     return
                 with suppress(CacheTimeout):
                     leases = self._client.take(self._bounds.images, self._bounds.pixels, timeout=LOOK_SECONDS)
+            self._figures.taken(len(leases))
             self._decoding.put(Batch(leases, [self._threads.submit(self._prepare, lease) for lease in leases]))
 
     def _prepare(self, lease: Lease) -> Pixels:
@@ -130,6 +134,7 @@ class Pipeline:
         self._encoder.enter_thread()
         while (batch := self._decoding.get()) is not None and not self._ended.is_set():
             self._finish(batch)
+            self._figures.let_go(len(batch.leases))
             self._room.release()
 
     def _finish(self, batch: Batch) -> None:
