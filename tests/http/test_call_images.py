@@ -16,7 +16,7 @@ from helpers.tiny_seeing import write_configs
 from lightllm_rs.cache import CacheCorrupt, State
 from lightllm_rs.checkpoint import Checkpoint
 from lightllm_rs.http.call_images import INLINE_BYTES, CallImages
-from lightllm_rs.http.errors import ApiError
+from lightllm_rs.http.errors import ApiError, unavailable
 from lightllm_rs.http.image_model import KEY_BYTES, ImageModel
 from lightllm_rs.media import Picture
 from lightllm_rs.vision import open_geometry
@@ -174,3 +174,61 @@ def test_a_call_whose_images_never_come_is_answered() -> None:
         assert client.released is not None, "the lease is given back"
 
     asyncio.run(run())
+
+
+def test_a_call_that_is_sent_again_waits_for_a_cache_manager() -> None:
+    class Ready:
+        state = State.READY
+
+    class Client:
+        async def acquire(self, wants: list[Any]) -> list[Any]:
+            return [Ready()]
+
+        def release(self, leases: list[Any]) -> None:
+            pass
+
+    class Cache:
+        """Whose cache manager has died, unless `up`."""
+
+        def __init__(self) -> None:
+            self.up = asyncio.Event()
+            self.up.set()
+
+        def client(self) -> Client:
+            if not self.up.is_set():
+                raise unavailable("the image cache is starting", "image_cache")
+            return Client()
+
+        async def client_after(self, lost: Any, seconds: float) -> Client:
+            await self.up.wait()
+            return Client()
+
+    async def run() -> tuple[int, list[ApiError]]:
+        cache, sent, failed = Cache(), asyncio.Queue[int](), []
+        observer = SimpleNamespace(image_resend=lambda: None, images_ready=lambda seconds: None)
+        service: Any = SimpleNamespace(
+            image_cache=cache, observer=observer, settings=SimpleNamespace(image_wait_timeout=SECONDS)
+        )
+        span = SimpleNamespace(start=0, tokens=1, key=bytes(16), grid=(1, 1, 1))
+        image = SimpleNamespace(picture=PICTURE, want=None)
+        prompt: Any = SimpleNamespace(images=[image], spans=[span], position_offset=0, close=lambda: None)
+        call: Any = SimpleNamespace(
+            has_output=False,
+            send=lambda spans, offset: sent.put_nowait(len(spans)),
+            withdraw=lambda: None,
+            fail=failed.append,
+        )
+        images = CallImages(service, prompt)
+        images.start(call)
+        assert await asyncio.wait_for(sent.get(), SECONDS) == 1
+        cache.up.clear()
+        assert images.again(call)
+        await asyncio.sleep(0.05)
+        assert sent.empty()
+        cache.up.set()
+        again = await asyncio.wait_for(sent.get(), SECONDS) if not failed else 0
+        assert not images.again(call), "twice is enough"
+        images.close()
+        return again, failed
+
+    assert asyncio.run(run()) == (1, [])

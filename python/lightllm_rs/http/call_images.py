@@ -94,7 +94,10 @@ class CallImages:
             call.fail(internal())
 
     async def _run(self, call: Call) -> None:
-        self._client = self._cache.client()
+        if self._sent:  # the cache manager may have died, and the next one not be there yet
+            self._client = await self._cache.client_after(None, LOST_SECONDS)
+        else:
+            self._client = self._cache.client()
         seconds = self._service.settings.image_wait_timeout
         while True:
             try:

@@ -58,7 +58,7 @@ class ImageCache:
             raise unavailable("the image cache is starting", "image_cache")
         return self._client
 
-    async def client_after(self, lost: AsyncCacheClient, seconds: float) -> AsyncCacheClient:
+    async def client_after(self, lost: AsyncCacheClient | None, seconds: float) -> AsyncCacheClient:
         """The line to another one than `lost`, which is gone. Raises ApiError 503 if it is not there in time."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
