@@ -215,6 +215,22 @@ def test_it_ends_quietly_with_its_cache_manager(tower: VisionTower) -> None:
         cache.die()
 
 
+def test_nothing_is_under_way_after_the_end_of_a_cache_manager(tower: VisionTower) -> None:
+    """Or /health would say for ever that the visual server stands still."""
+    gated, cache = GatedTower(tower), MemoryCache()
+    for number in range(6):
+        put(cache, tower, png(noise(28, 28, number)))
+    with pipeline(gated, cache, Bounds(2, 1 << 20)) as figures:
+        assert gated.inside.acquire(timeout=SECONDS)
+        for _ in range(4):  # one batch is on the device, and one waits behind it
+            assert gated.prepared.acquire(timeout=SECONDS)
+        assert figures.under_way == 4
+        cache.die()
+        for _ in range(4):
+            gated.gate.release()
+    assert figures.under_way == 0
+
+
 def test_what_breaks_a_device_ends_the_process(tower: VisionTower) -> None:
     class DeadTower(FailingTower):
         def encode(self, inputs: Sequence[Pixels]) -> list[torch.Tensor]:

@@ -132,9 +132,13 @@ class Pipeline:
 
     def _encode(self) -> None:
         self._encoder.enter_thread()
-        while (batch := self._decoding.get()) is not None and not self._ended.is_set():
-            self._finish(batch)
-            self._figures.let_go(len(batch.leases))
+        while (batch := self._decoding.get()) is not None:
+            try:
+                if self._ended.is_set():
+                    return
+                self._finish(batch)
+            finally:
+                self._figures.let_go(len(batch.leases))
             self._room.release()
 
     def _finish(self, batch: Batch) -> None:
