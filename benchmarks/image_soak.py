@@ -35,6 +35,8 @@ KILL_SECONDS = 25.0
 KILLED = ("visual 0", "cache", "http 0")
 ANSWER_SECONDS = 60.0
 GOOD = {200, 400, 429, 503}
+USED, IDLE = "lightllm_mm_cache_used_bytes", "lightllm_mm_cache_idle_bytes"
+HELD = "bytes of the image cache that somebody holds"
 LEFT = {
     "lightllm_mm_cache_leases": 0.0,
     "lightllm_mm_cache_waiters": 0.0,
@@ -42,6 +44,7 @@ LEFT = {
     "vllm:num_requests_running": 0.0,
     "vllm:num_requests_waiting": 0.0,
     "lightllm_pages_running": 0.0,
+    HELD: 0.0,
 }
 
 
@@ -124,11 +127,11 @@ class Soak:
 def figures(url: str) -> dict[str, float]:
     """What is left."""
     page = httpx.get(f"{url}/metrics", timeout=30).text.splitlines()
-    found = {}
-    for name in LEFT:
-        lines = [line for line in page if line.startswith((f"{name} ", f"{name}{{"))]
-        found[name] = sum(float(line.split()[-1]) for line in lines)
-    return found
+
+    def value(name: str) -> float:
+        return sum(float(line.split()[-1]) for line in page if line.startswith((f"{name} ", f"{name}{{")))
+
+    return {name: value(name) for name in LEFT if name != HELD} | {HELD: value(USED) - value(IDLE)}
 
 
 def main() -> None:
