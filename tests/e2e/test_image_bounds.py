@@ -55,7 +55,7 @@ def test_pictures_of_refused_requests_are_let_go(service: RunningService, url: s
     part = image_part(noise(180, 180, 1))  # 100 kB; 20 of them are all that is held at once
     for _ in range(40):
         body = {"messages": [{"role": "user", "content": [part]}], "max_tokens": 100_000}
-        answer = httpx.post(f"{url}/v1/chat/completions", json=body)
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
         assert answer.status_code == 400
         assert "context" in answer.text
     for seed in range(30):

@@ -25,7 +25,7 @@ def test_every_figure_of_images_moves(tmp_path: Path) -> None:
         seen = dict.fromkeys((one.page_name for one in OF_IMAGES), 0.0)
 
         def look() -> bool:
-            page = httpx.get(f"{url}/metrics").text.splitlines()
+            page = httpx.get(f"{url}/metrics", timeout=60).text.splitlines()
             for one in OF_IMAGES:
                 name = one.page_name + ("_count" if one.kind == "histogram" else "")
                 found = [float(line.split()[-1]) for line in page if line.startswith((f"{name} ", f"{name}{{"))]

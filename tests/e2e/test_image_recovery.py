@@ -65,7 +65,7 @@ def picture(seed: int) -> list[dict[str, Any]]:
 
 
 def metric(url: str, name: str) -> float:
-    page = httpx.get(f"{url}/metrics").text
+    page = httpx.get(f"{url}/metrics", timeout=60).text
     lines = [line for line in page.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
     return sum(float(line.split()[-1]) for line in lines)
 
@@ -208,7 +208,7 @@ def test_an_http_process_that_dies_holds_nothing(service: RunningService, url: s
     join(images)
     assert [one.status for one in images] == [0] * 2
     service.wait_for(service.restarted("http-0", former))
-    service.wait_for(lambda: httpx.get(f"{url}/ready").status_code == 200)
+    service.wait_for(lambda: httpx.get(f"{url}/ready", timeout=60).status_code == 200)
     visual.send_signal(signal.SIGCONT)
     service.wait_for(waits(url, "lightllm_mm_cache_leases", 0))
     after = Ask(url, picture(1))

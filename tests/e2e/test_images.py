@@ -52,7 +52,7 @@ class Seeing:
         return httpx.post(self.url + path, json=body, timeout=120)
 
     def metric(self, name: str) -> float:
-        page = httpx.get(f"{self.url}/metrics").text
+        page = httpx.get(f"{self.url}/metrics", timeout=60).text
         return sum(float(line.split()[-1]) for line in page.splitlines() if line.split("{")[0].split()[0] == name)
 
 
