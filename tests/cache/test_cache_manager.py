@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -227,28 +226,6 @@ def test_a_call_that_came_too_late_leaves_nothing_behind(tmp_path: Path) -> None
         lease = put(client, "c", b"1", 1)
         assert it.until(lambda stats: stats["queued"] == 1)["leases"] == 1, "the withdrawn take got nothing"
         lease.release()
-
-
-def test_closing_ends_calls_of_other_threads(tmp_path: Path) -> None:
-    with manager(tmp_path) as it:
-        client = it.client()
-        ended: list[Exception] = []
-
-        def take() -> None:
-            try:
-                client.take(1)
-            except CacheGone as error:
-                ended.append(error)
-
-        threads = [threading.Thread(target=take) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        time.sleep(0.1)  # most often they all wait by now; if one does not, it finds the client closed
-        client.close()
-        for thread in threads:
-            thread.join(WAIT_SECONDS)
-        assert len(ended) == 3
-        it.until(lambda stats: stats["clients"] == 1)
 
 
 def test_many_calls_at_once_on_an_event_loop(tmp_path: Path) -> None:

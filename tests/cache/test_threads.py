@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cache.harness import WAIT_SECONDS, manager, want
-from lightllm_rs.cache import AsyncCacheClient, CacheClient, CacheTimeout, State
+from lightllm_rs.cache import AsyncCacheClient, CacheClient, CacheGone, CacheTimeout, State
 
 
 def test_threads_of_one_client_with_calls_of_all_lengths(tmp_path: Path) -> None:
@@ -112,3 +112,25 @@ def test_a_client_in_a_thread_of_its_own_ends_with_its_last_lease(tmp_path: Path
         view[:] = 1  # its lease keeps the connection, and the connection its mapping
         del view
         it.until(lambda stats: stats["leases"] == 0 and stats["clients"] == 1)
+
+
+def test_closing_ends_calls_of_other_threads(tmp_path: Path) -> None:
+    with manager(tmp_path) as it:
+        client = it.client()
+        ended: list[Exception] = []
+
+        def take() -> None:
+            try:
+                client.take(1)
+            except CacheGone as error:
+                ended.append(error)
+
+        threads = [threading.Thread(target=take) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.1)  # most often they all wait by now; if one does not, it finds the client closed
+        client.close()
+        for thread in threads:
+            thread.join(WAIT_SECONDS)
+        assert len(ended) == 3
+        it.until(lambda stats: stats["clients"] == 1)
