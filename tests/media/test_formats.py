@@ -286,6 +286,22 @@ def test_any_bytes_are_read_or_refused(head: bytes, rest: bytes) -> None:
             read(head + rest, max_pixels=1_000_000)
 
 
+def fax(width: int, height: int, rows: bytes) -> bytes:
+    """A TIFF with the compression of fax machines (group 4)."""
+    entries = [(256, width), (257, height), (258, 1), (259, 4), (262, 0), (273, 8), (277, 1), (278, height)]
+    entries.append((279, len(rows)))
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    return (
+        struct.pack("<2sHI", b"II", 42, 8 + len(rows)) + rows + struct.pack("<H", len(entries)) + directory + bytes(4)
+    )
+
+
+def test_callers_do_not_fill_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(MediaError):
+        decode(fax(50, 1000, b"\x03" * 2000))  # libtiff has something to say of each row
+    assert capfd.readouterr() == ("", "")
+
+
 def test_many_threads_at_once() -> None:
     pictures = [encoded(gradient(40 + number, 30), "JPEG") for number in range(8)]
     alone = [np.asarray(decode(data)).tobytes() for data in pictures]

@@ -7,6 +7,7 @@ laid out by it before anything is decoded.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import logging
 import warnings
@@ -23,6 +24,7 @@ from PIL import (  # the plugins by name: Pillow would load all that it has to f
     TiffImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,
+    _imaging,
 )
 
 from lightllm_rs.media.errors import MediaError
@@ -60,6 +62,9 @@ _DAMAGED = "the image is damaged or cut off"
 # log with it.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
+with contextlib.suppress(OSError, AttributeError):  # a Pillow without libtiff, or with one that is linked into it
+    # libtiff writes what it dislikes to the standard error, a line for each row of pixels: gigabytes for one picture.
+    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 @dataclass(frozen=True)
