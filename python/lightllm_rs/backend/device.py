@@ -12,6 +12,7 @@ from lightllm_rs.backend.host import usable_cores
 from lightllm_rs.backend.options import BackendOptions
 from lightllm_rs.kernels.fp8 import FP8
 from lightllm_rs.kernels.toolchain import missing_toolchain
+from lightllm_rs.settings.dtype import dtype_name
 
 FP8_CAPABILITY = (8, 9)
 """The first GPUs whose tensor cores take 8-bit floats."""
@@ -20,10 +21,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def choose_dtype(options: BackendOptions) -> torch.dtype:
-    """`--dtype`; auto is bfloat16 on a GPU and float32 on a CPU."""
-    if options.dtype == "auto":
-        return torch.bfloat16 if options.device == "cuda" else torch.float32
-    return DTYPES[options.dtype]
+    """`--dtype`."""
+    return DTYPES[dtype_name(options.dtype, options.device)]
 
 
 def choose_kv_dtype(options: BackendOptions) -> torch.dtype:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -23,7 +22,7 @@ from lightllm_rs.backend.kernel_build import kernels_built_together
 from lightllm_rs.backend.kv_size import Room, cache_pages, gib
 from lightllm_rs.backend.memory import device_memory, is_out_of_memory
 from lightllm_rs.backend.mixed_graphs import mixed_sizes
-from lightllm_rs.backend.model_files import open_checkpoint
+from lightllm_rs.backend.model_files import open_checkpoint, weights_name
 from lightllm_rs.backend.options import BackendOptions, Capacity
 from lightllm_rs.backend.plan import Array, Plan
 from lightllm_rs.backend.sampling.counts import TokenCounts
@@ -31,6 +30,7 @@ from lightllm_rs.backend.sampling.logprobs import prompt_logprobs
 from lightllm_rs.backend.sampling.sampler import Sampled, pack_rows, sample, sampling_rows
 from lightllm_rs.backend.slots import SlotTable
 from lightllm_rs.backend.span_features import SpanFeatures
+from lightllm_rs.backend.start_clock import StartClock
 from lightllm_rs.backend.step_errors import does_not_compile, not_compiled, step_errors
 from lightllm_rs.backend.step_graphs import StepGraphs
 from lightllm_rs.backend.step_rows import StepRows, step_rows
@@ -43,7 +43,7 @@ from lightllm_rs.backend.worst_step import (
     images_working,
     worst_capacity,
 )
-from lightllm_rs.checkpoint import CheckpointError, ModelConfig
+from lightllm_rs.checkpoint import CheckpointError
 from lightllm_rs.kernels.draw_tokens import finite_rows
 from lightllm_rs.layers.image_rows import IndexedRows
 from lightllm_rs.layers.kv_cache import KvCache
@@ -82,7 +82,7 @@ class TorchBackend(ModelBackend):
     graphs: StepGraphs | None = None
 
     def init_model(self, options: BackendOptions, phase: PhaseReporter) -> Capacity:
-        clock = _Clock(phase)
+        clock = StartClock(phase)
         self.device = open_device(options)
         self.dtype, self.kv_dtype = choose_dtype(options), choose_kv_dtype(options)
         self.tp = open_group(options, self.device)
@@ -300,22 +300,3 @@ class TorchBackend(ModelBackend):
         if self.images is not None:
             self.images.source.close()
         close_group(self.tp)
-
-
-def weights_name(config: ModelConfig, dtype: torch.dtype) -> str:
-    """What was loaded, for the log."""
-    rounded = "" if config.quantization is None else ", matrices in FP8"
-    return f"{config.architecture} in {str(dtype).removeprefix('torch.')}{rounded}"
-
-
-class _Clock:
-    """Reports the phases of the start, each from the end of the one before."""
-
-    def __init__(self, phase: PhaseReporter) -> None:
-        self._phase, self._began = phase, time.perf_counter()
-
-    def done(self, name: str, detail: str = "") -> None:
-        """A phase has ended."""
-        now = time.perf_counter()
-        self._phase(name, now - self._began, detail)
-        self._began = now

@@ -12,6 +12,7 @@ from lightllm_rs.cache import Want
 from lightllm_rs.checkpoint import ModelConfig
 from lightllm_rs.media import Picture
 from lightllm_rs.messages.recipe import Recipe
+from lightllm_rs.settings.dtype import dtype_name
 from lightllm_rs.vision import Geometry, ImageShape
 
 KEY_BYTES = 16
@@ -32,9 +33,7 @@ class ImageModel:
     def __init__(self, geometry: Geometry, config: ModelConfig, dtype: str, device: str) -> None:
         assert config.vision is not None, "only a model that sees has a geometry"
         self.geometry = geometry
-        if dtype == "auto":
-            dtype = "bfloat16" if device == "cuda" else "float32"
-        self._row_bytes = config.vision.width(config.hidden) * ITEM_BYTES[dtype]
+        self._row_bytes = config.vision.width(config.hidden) * ITEM_BYTES[dtype_name(dtype, device)]
         self._settings = json.dumps(geometry.settings, sort_keys=True, separators=(",", ":")).encode()
 
     def key(self, picture: Picture, salt: str) -> bytes:

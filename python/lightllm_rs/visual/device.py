@@ -8,15 +8,14 @@ import torch
 
 from lightllm_rs.process.child import StartError
 from lightllm_rs.process.start import ChildStart
+from lightllm_rs.settings.dtype import dtype_name
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def choose_dtype(start: ChildStart) -> torch.dtype:
-    """`--dtype`, which the language model has too: auto is bfloat16 on a GPU and float32 on a CPU."""
-    if start.settings.dtype == "auto":
-        return torch.bfloat16 if start.device == "cuda" else torch.float32
-    return DTYPES[start.settings.dtype]
+    """`--dtype`, which the language model has too."""
+    return DTYPES[dtype_name(start.settings.dtype, start.device)]
 
 
 def open_device(start: ChildStart) -> torch.device:
