@@ -23,6 +23,7 @@ from lightllm_rs.settings import ServeSettings
 from lightllm_rs.vision import open_geometry
 from lightllm_rs.visual.encoder import Encoder
 from lightllm_rs.visual.figures import Figures
+from lightllm_rs.visual.main import threads
 from lightllm_rs.visual.pipeline import Bounds, Pipeline
 from lightllm_rs.visual.warm import worst_sizes
 
@@ -259,3 +260,8 @@ def test_the_largest_batches(tower: VisionTower) -> None:
     assert (geometry.shape(*large).pixels, one) == (largest, 1)
     assert 8 >= count > 1
     assert geometry.shape(*many).pixels * count <= bounds.pixels
+
+
+@pytest.mark.parametrize(("cores", "wanted"), [(1, 1), (2, 2), (16, 16), (192, 16)])
+def test_a_machine_of_many_cores_does_not_decode_more_than_its_memory_holds(cores: int, wanted: int) -> None:
+    assert threads(cores) == wanted

@@ -33,7 +33,8 @@ class ImageSettings(EngineSettings, frozen=True, kw_only=True):
     ] = -1
     visual_dp: Annotated[int, meta("visual servers", low=1, high=64)] = 1
     visual_threads: Annotated[
-        int, meta("threads of a visual server that decode and resize (0: auto)", low=0, high=256)
+        int,
+        meta("threads of a visual server that decode and resize (0: auto, one a core and at most 16)", low=0, high=256),
     ] = 0
     max_images: Annotated[int, meta("most images of one prompt", low=0, high=10_000)] = 16
     max_image_bytes: Annotated[

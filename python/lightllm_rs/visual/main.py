@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 
 PERIOD = 1.0
 
+MOST_THREADS = 16
+"""Where the settings leave their number open: one takes up to 24 bytes for each pixel that it decodes, so 1.1 GiB for
+the largest image that is let in by default, and such an image may have come in two kilobytes."""
+
 
 def run(child: Child) -> None:
     """Encodes what the cache managers have, until the supervisor says stop."""
@@ -77,6 +81,11 @@ def load(child: Child) -> VisionTower:
     return tower
 
 
+def threads(cores: int) -> int:
+    """That decode, where the settings leave their number open."""
+    return min(cores, MOST_THREADS)
+
+
 class VisualServer:
     """What the supervisor says, and the clock; the work is done by a `Pipeline` of the present cache manager."""
 
@@ -86,7 +95,7 @@ class VisualServer:
         settings = child.start.settings
         self._child, self._bounds = child, bounds
         self._encoder = Encoder(tower, settings.max_image_pixels)
-        self._threads = ThreadPoolExecutor(settings.visual_threads or len(os.sched_getaffinity(0)), "decode")
+        self._threads = ThreadPoolExecutor(settings.visual_threads or threads(len(os.sched_getaffinity(0))), "decode")
         self._figures = Figures()
         self._telemetry = Telemetry(child.start)
         self._endpoint: str | None = None
