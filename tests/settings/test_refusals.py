@@ -41,6 +41,9 @@ from settings.test_sources import settings
         (["--allowed-origins", "example.org"], "'example.org' is no origin"),
         (["--allowed-media-domains", "https://a.example"], "'https://a.example' is no host: write it as example.org"),
         (["--allowed-media-domains", "*"], "'*' is no host"),
+        (["--allowed-media-domains", ""], "--allowed-media-domains is empty: give a value or leave it out"),
+        (["--allowed-media-domains", " , "], "--allowed-media-domains is empty: give a value or leave it out"),
+        (["--max-image-pixels", "90000000"], "--max-image-pixels must be at most 89000000, and is 90000000"),
         (["--allowed-local-media-path", "/no"], "--allowed-local-media-path: there is no folder /no"),
         (["--image-fetch-timeout", "0"], "--image-fetch-timeout must be at least 0.1"),
         (["--router_token_ratio", "0.8"], "--router-token-ratio is for --admission-policy ema, and that is forecast"),
@@ -72,6 +75,7 @@ def test_bad_flags(arguments: list[str], message: str) -> None:
     [
         ({"LIGHTLLM_PORT": "x"}, "LIGHTLLM_PORT must be a whole number, and is 'x'"),
         ({"LIGHTLLM_PREFIX_CACHING": "perhaps"}, "LIGHTLLM_PREFIX_CACHING must be true or false, and is 'perhaps'"),
+        ({"LIGHTLLM_ALLOWED_MEDIA_DOMAINS": ""}, "LIGHTLLM_ALLOWED_MEDIA_DOMAINS is empty"),
         ({"LIGHTLLM_PROT": "1"}, "LIGHTLLM_PROT names no setting: did you mean LIGHTLLM_PORT?"),
         ({"LIGHTLLM_XYZZY_QUUX": "1"}, "LIGHTLLM_XYZZY_QUUX names no setting: unset it"),
     ],

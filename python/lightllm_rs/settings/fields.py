@@ -72,13 +72,13 @@ class Field(msgspec.Struct, frozen=True):
             raise SettingsError(f"{where} must be {self._noun()}, and is {value!r}")
         if self.choices and value not in self.choices:
             raise SettingsError(f"{where} must be one of {', '.join(self.choices)}, and is {value!r}")
-        if self.kind is str and not value:
+        if self.kind in (str, tuple) and not value:
             raise SettingsError(f"{where} is empty: give a value or leave it out")
         if isinstance(value, (int, float)):
             if not (self.low is None or value >= self.low):  # so written that NaN is refused
-                raise SettingsError(f"{where} must be at least {self.low:g}, and is {value}")
+                raise SettingsError(f"{where} must be at least {self.low:.15g}, and is {value}")
             if not (self.high is None or value <= self.high):
-                raise SettingsError(f"{where} must be at most {self.high:g}, and is {value}")
+                raise SettingsError(f"{where} must be at most {self.high:.15g}, and is {value}")
         return value
 
     def _noun(self) -> str:
