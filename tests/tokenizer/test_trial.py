@@ -33,7 +33,7 @@ def test_templates_that_work(source: str) -> None:
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        (DOUBLING, "memory or time"),
+        (DOUBLING, "memory or time|fuel"),  # minijinja counts letters as steps from 3.1 on
         (DOUBLING.replace("40", "20"), "letters of one short message"),
         ("{{ messages.nope() }}", "the chat template failed"),
         ("{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", "fuel"),
