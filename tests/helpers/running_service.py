@@ -102,7 +102,8 @@ class RunningService:
         self.seen.update(children)
         for child in children:
             try:
-                match = re.match(r"lightllm-rs: (\w+)(?: (\d+))?$", child.cmdline()[0] if child.cmdline() else "")
+                line = child.cmdline()  # asked once: it is empty from the moment when a process ends
+                match = re.match(r"lightllm-rs: (\w+)(?: (\d+))?$", line[0] if line else "")
             except psutil.Error:
                 continue
             if match:
