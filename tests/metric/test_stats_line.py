@@ -70,6 +70,18 @@ def test_images_are_told_of_while_there_are_any() -> None:
     assert "image" not in line
 
 
+def test_images_that_wait_are_work_although_no_request_runs() -> None:
+    store = Store("tiny")
+    router(store, 0.0, prompt=0, generated=0, running=0)
+    stats = StatsLine(store, 0.0)
+    for now, queue in ((9.0, 2.0), (19.0, 0.0)):
+        store.take(Report("cache", now, [Sample("lightllm_mm_cache_queue", queue)]), now)
+        line = stats.line(now + 1.0)
+        assert line is not None
+        assert ("visual queue 2" in line) == (queue > 0)
+    assert line == "idle: no request runs or waits"
+
+
 def test_one_line_when_work_ends_and_none_after_it() -> None:
     store = Store("tiny")
     stats = StatsLine(store, 0.0)

@@ -50,7 +50,8 @@ class StatsLine:
         store, before, after = self._store, self._last, self._look(now)
         self._last = after
         running, waiting = store.value(RUNNING, now), store.value(WAITING, now)
-        idle = running == waiting == 0 and after.prompt == before.prompt and after.generated == before.generated
+        same = (after.prompt, after.generated, after.images) == (before.prompt, before.generated, before.images)
+        idle = running == waiting == store.value(VISUAL_QUEUE, now) == 0 and same
         was_idle, self._idle = self._idle, idle
         if idle:
             return None if was_idle else "idle: no request runs or waits"
