@@ -13,16 +13,17 @@ from lightllm_rs.backend.base import LaunchedStep, ModelBackend, PhaseReporter
 from lightllm_rs.backend.cached_features import CachedFeatures
 from lightllm_rs.backend.device import choose_dtype, choose_kv_dtype, open_device
 from lightllm_rs.backend.device_state import DeviceState
-from lightllm_rs.backend.distributed import close_group, open_group, open_peers
+from lightllm_rs.backend.distributed import close_group, open_group
 from lightllm_rs.backend.errors import BackendError, StepError
 from lightllm_rs.backend.forward import batch_of, pack_batch
 from lightllm_rs.backend.graphs import DecodeGraphs, batch_sizes
 from lightllm_rs.backend.image_features import NoFeatures
 from lightllm_rs.backend.kernel_build import kernels_built_together
 from lightllm_rs.backend.kv_size import Room, cache_pages, gib
-from lightllm_rs.backend.memory import device_memory, is_out_of_memory
+from lightllm_rs.backend.memory import device_memory
 from lightllm_rs.backend.mixed_graphs import mixed_sizes
-from lightllm_rs.backend.model_files import open_checkpoint, weights_name
+from lightllm_rs.backend.model_files import weights_name
+from lightllm_rs.backend.model_reader import read_model
 from lightllm_rs.backend.options import BackendOptions, Capacity
 from lightllm_rs.backend.plan import Array, Plan
 from lightllm_rs.backend.sampling.counts import TokenCounts
@@ -43,12 +44,11 @@ from lightllm_rs.backend.worst_step import (
     images_working,
     worst_capacity,
 )
-from lightllm_rs.checkpoint import CheckpointError
 from lightllm_rs.kernels.draw_tokens import finite_rows
 from lightllm_rs.layers.image_rows import IndexedRows
 from lightllm_rs.layers.kv_cache import KvCache
 from lightllm_rs.layers.parallel import TensorParallel
-from lightllm_rs.models import CausalLM, load_model
+from lightllm_rs.models import CausalLM
 
 PAGE_SIZES = {"cpu": 16, "cuda": 64}
 """Tokens of a page, by measurement: whole tiles of keys and values lie within one on a GPU (docs/performance.md)."""
@@ -87,7 +87,7 @@ class TorchBackend(ModelBackend):
         self.dtype, self.kv_dtype = choose_dtype(options), choose_kv_dtype(options)
         self.tp = open_group(options, self.device)
         clock.done("device", f"{self.device}, {torch.get_num_threads()} threads" if options.device == "cpu" else "")
-        self.load(options)
+        self.model, self.tp = read_model(options, self.dtype, self.device, self.tp)
         clock.done("weights", weights_name(self.model.config, self.dtype))
         slots = options.slots or (CUDA_SLOTS if options.device == "cuda" else CPU_SLOTS)
         config = self.model.config
@@ -119,30 +119,6 @@ class TorchBackend(ModelBackend):
                 f"the KV cache does not fit beside what else is in memory ({detail}): {advice}"
             ) from None
         return self.capacity
-
-    def load(self, options: BackendOptions) -> None:
-        """Reads the model. Raises BackendError."""
-        checkpoint = open_checkpoint(options)
-        try:
-            config = checkpoint.config()
-            context = config.context(options.context or None)  # refused before minutes of loading
-            self.tp = open_peers(self.tp, config.hidden, self.dtype, self.device)
-            self.model = load_model(
-                checkpoint,
-                dtype=self.dtype,
-                device=self.device,
-                tp=self.tp,
-                seed=options.seed,
-                context=context,
-                quantize=options.quantization == "fp8",
-            )
-        except CheckpointError as error:
-            raise BackendError(str(error)) from None
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            where = "GPU's memory: raise --tp" if self.device.type == "cuda" else "memory: choose a smaller --dtype"
-            raise BackendError(f"the weights do not fit the {where} or use a smaller model") from None
 
     def open(self, capacity: Capacity) -> None:
         """Makes the KV cache and the slots. Graphs of those before are gone."""
