@@ -12,6 +12,7 @@ import triton.language as tl
 import triton.runtime.interpreter as interpreter
 
 from helpers import kernel_cases as cases
+from helpers.attention_cases import decode_case, prefill_case, prefix_case
 from lightllm_rs.kernels.fp8 import FP8, to_fp8
 
 assert os.environ.get("TRITON_INTERPRET") == "1", "run by test_interpreter.py"
@@ -44,7 +45,7 @@ interpreter._convert_float = convert_float
 
 
 # The interpreter's matrix product takes bfloat16 for integers, so attention runs there in the other two.
-PRODUCTS = (cases.decode_case, cases.prefix_case, cases.prefill_case)
+PRODUCTS = (decode_case, prefix_case, prefill_case)
 RUNS = [
     (case, dtype)
     for case in cases.SMALL

@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from helpers.kernel_cases import Paged, assert_close, randn
+from helpers.attention_cases import Paged
+from helpers.kernel_checks import assert_close, randn
 from lightllm_rs.kernels.paged_decode_attention import paged_decode_attention
 from lightllm_rs.kernels.paged_decode_attention.reference import paged_decode_attention_reference
 from lightllm_rs.kernels.paged_prefill_attention import paged_prefill_attention

@@ -9,6 +9,8 @@ if not torch.cuda.is_available():
     pytest.skip("needs a CUDA device", allow_module_level=True)
 
 from helpers import kernel_cases as cases
+from helpers.attention_cases import Paged, prefill_case
+from helpers.kernel_checks import assert_close, randn
 from lightllm_rs.kernels.fp8 import FP8
 from lightllm_rs.kernels.paged_prefill_attention.kernel import Tile
 
@@ -30,8 +32,8 @@ def test_decode_attention_in_a_captured_graph() -> None:
 
     torch.manual_seed(0)
     dtype, lengths = torch.bfloat16, [700, 3, 1999, 0]
-    paged = cases.Paged.of(lengths, 16, 8, 128, dtype, "cuda")
-    q = cases.randn(len(lengths), 32, 128, dtype=dtype, device="cuda")
+    paged = Paged.of(lengths, 16, 8, 128, dtype, "cuda")
+    q = randn(len(lengths), 32, 128, dtype=dtype, device="cuda")
     paged_decode_attention(q, paged.k, paged.v, paged.table, paged.lengths, 0.1)  # compile outside of the capture
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
@@ -41,7 +43,7 @@ def test_decode_attention_in_a_captured_graph() -> None:
         paged.lengths.copy_(torch.tensor([max(0, length - 5 * drop) for length in lengths], dtype=torch.int32))
         graph.replay()
         expected = paged_decode_attention_reference(q, paged.k, paged.v, paged.table, paged.lengths, 0.1)
-        cases.assert_close(out, expected, dtype)
+        assert_close(out, expected, dtype)
 
 
 @pytest.mark.skipif(torch.cuda.get_device_capability() < (9, 0), reason="tensor descriptors need sm_90")
@@ -50,4 +52,4 @@ def test_decode_attention_in_a_captured_graph() -> None:
 def test_prefill_attention_by_descriptors(tile: Tile, cache: torch.dtype | None) -> None:
     torch.manual_seed(0)
     rows = [(1000, 1000), (1, 513), (257, 900), (128, 128), (0, 5)]
-    cases.prefill_case("cuda", torch.bfloat16, rows, 32, 8, 128, tile.block_n, cache, tile)
+    prefill_case("cuda", torch.bfloat16, rows, 32, 8, 128, tile.block_n, cache, tile)
