@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The set that the code is tested against; the package itself declares ranges.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-RUST_FILES := Cargo.toml $(shell find rust -name '*.rs' -o -name Cargo.toml 2>/dev/null)
+RUST_FILES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml 2>/dev/null)
 
 .PHONY: install serve test test-rust test-python loom sanitize lint format fuzz wheel wheelhouse bench clean
 
@@ -24,7 +24,7 @@ $(VENV)/python-ready: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/installed: $(VENV)/python-ready $(RUST_FILES)
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked
 	@touch $@
 
 serve: install
@@ -33,8 +33,8 @@ serve: install
 test: test-rust test-python
 
 test-rust:
-	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run; else cargo test --lib --bins --tests; fi
-	cargo test --doc
+	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked; else cargo test --locked --lib --bins --tests; fi
+	cargo test --locked --doc
 
 test-python: install
 	$(BIN)/python -m pytest $(ARGS)
@@ -53,7 +53,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cargo fmt --all --check
-	PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo clippy --workspace --all-targets -- -D warnings
+	PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest lightllm_rs._core
 
@@ -74,7 +74,7 @@ fuzz:
 	done
 
 wheel: install
-	$(BIN)/maturin build --release --out dist
+	$(BIN)/maturin build --release --locked --out dist
 
 # Wheels of the package and of what a host with that Python and without a registry lacks: make wheelhouse PYTHON=3.12
 wheelhouse:

@@ -23,7 +23,10 @@ from settings.test_sources import settings
         (["--mem-fraction", "nan"], "--mem-fraction must be at least 0.01, and is nan"),
         (["--mem-fraction", "inf"], "--mem-fraction must be at most 1, and is inf"),
         (["--gpu-memory-utilization", "x"], "--mem-fraction must be a number, and is 'x'"),
-        (["--dtype", "int8"], "--dtype must be one of auto, float32, bfloat16, float16, and is 'int8'"),
+        (
+            ["--dtype", "int8"],
+            "--dtype must be one of auto, float32, bfloat16, float16, fp32, float, bf16, fp16, half, and is 'int8'",
+        ),
         (["--tp", "0"], "--tp must be at least 1, and is 0"),
         (["--api-key", ""], "--api-key is empty: give a value or leave it out"),
         (["--speculative-model", "fp8"], "unrecognized arguments: --speculative-model"),

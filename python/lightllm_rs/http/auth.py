@@ -18,8 +18,13 @@ KEY_IN_SCOPE = "lightllm.key"
 """Where the name of a request's key stands in its ASGI scope."""
 
 
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+def _bytes(key: str) -> bytes:
+    """Of a key in the settings, as clients send it: a key that is no text came so from the environment."""
+    return key.encode("utf-8", "surrogateescape")
 
 
 class Keys:
@@ -31,10 +36,10 @@ class Keys:
     """
 
     def __init__(self, api_key: str | None, admin_key: str | None) -> None:
-        self._api = _digest(api_key) if api_key else None
-        self._admin = _digest(admin_key) if admin_key else None
+        self._api = _digest(_bytes(api_key)) if api_key else None
+        self._admin = _digest(_bytes(admin_key)) if admin_key else None
 
-    def check(self, path: str, authorization: str | None) -> str:
+    def check(self, path: str, authorization: bytes | None) -> str:
         """The name of the key that opens `path`: "api", "admin", or "" where none is needed.
 
         Raises ApiError 401 unless `authorization` opens `path`. What is not known to be public is not.
@@ -42,8 +47,8 @@ class Keys:
         control = path.startswith(CONTROL)
         if path in PUBLIC or (self._api is None and not control):
             return ""
-        scheme, _, key = (authorization or "").partition(" ")
-        given = _digest(key.strip()) if scheme.lower() == "bearer" and key.strip() else b""
+        scheme, _, key = (authorization or b"").partition(b" ")
+        given = _digest(key.strip()) if scheme.lower() == b"bearer" and key.strip() else b""
         # Both comparisons are always made.
         is_api = self._api is not None and hmac.compare_digest(given, self._api)
         is_admin = self._admin is not None and hmac.compare_digest(given, self._admin)

@@ -46,7 +46,7 @@ class Door:
             if name == b"x-request-id":
                 given = value
             elif name == b"authorization":
-                authorization = value.decode("latin-1")
+                authorization = value
         known = given is not None and _REQUEST_ID.fullmatch(given)
         request_id: bytes = given if given is not None and known else secrets.token_hex(16).encode()
         upload = Upload(scope, receive)

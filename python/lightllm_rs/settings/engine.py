@@ -35,7 +35,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
         bool, meta("accepted so that command lines carry over: no code of a model is ever run, with or without it")
     ] = False
     dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
+        Literal["auto", "float32", "bfloat16", "float16", "fp32", "float", "bf16", "fp16", "half"],
         meta("arithmetic; auto is bfloat16 on a GPU and float32 on a CPU", "data-type"),
     ] = "auto"
     quantization: Annotated[
