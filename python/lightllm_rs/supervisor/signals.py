@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
 
 from lightllm_rs.supervisor.errors import Interrupted
@@ -19,10 +20,16 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
     raise Interrupted(signal.Signals(number).name)
 
 
+def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
+    """For all that ask for the end. SIGHUP stays ignored where it is: somebody started the service with nohup."""
+    for number in ENDING:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
 def interrupt_on_signals() -> None:
     """Until there is something to stop, a signal raises Interrupted in the main thread."""
-    for number in ENDING:
-        signal.signal(number, _interrupt)
+    _handle(_interrupt)
 
 
 class SignalPipe:
@@ -33,8 +40,7 @@ class SignalPipe:
         os.set_blocking(self.fd, False)
         os.set_blocking(self._writing, False)
         signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        for number in ENDING:
-            signal.signal(number, _nothing)
+        _handle(_nothing)
 
     def take(self) -> int:
         """How many have arrived since the last call."""
