@@ -3,59 +3,17 @@
 from __future__ import annotations
 
 import msgspec
-import numpy as np
 import pytest
-import torch
-from PIL import Image
-from torch import Tensor
 
 from helpers.plan_driver import with_settings
-from helpers.seeing_backend import GONE, Prompt, SeeingBackend
+from helpers.seeing_backend import GONE, SeeingBackend
+from helpers.seeing_prompts import ABOUT, FIRST, SECOND, THIRD, assert_close, wanted
 from helpers.seeing_reference import Reference, picture
-from helpers.tiny_seeing import IMAGE_TOKEN, KINDS, make_seeing_model
+from helpers.tiny_seeing import IMAGE_TOKEN
 from lightllm_rs.backend.errors import PlanError
-from lightllm_rs.backend.forward import decode_batch_of
-from lightllm_rs.backend.mixed_layout import MixedLayout
-from lightllm_rs.backend.plan import Plan, read_plan
-from lightllm_rs.backend.step_rows import step_rows
-from lightllm_rs.backend.torch_backend import TorchBackend
-from lightllm_rs.backend.transfer import Packed
+from lightllm_rs.backend.plan import read_plan
 from lightllm_rs.messages.frames import pack_u32, unpack_u32
 from lightllm_rs.messages.images import ImageSpan
-
-TOLERANCE = 1e-4
-FIRST, SECOND, THIRD = picture(84, 112, 1), picture(200, 60, 2), picture(28, 28, 3)
-ABOUT = [5, 6, 7, IMAGE_TOKEN, 8, 9, IMAGE_TOKEN, 15, IMAGE_TOKEN, 10, 11, 12, 13, 14]
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def known(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[SeeingBackend, Reference]:
-    folder = make_seeing_model(tmp_path_factory.mktemp("model"), request.param)
-    return SeeingBackend(folder), Reference.of(folder, request.param)
-
-
-@pytest.fixture
-def seeing(known: tuple[SeeingBackend, Reference]) -> SeeingBackend:
-    """With no requests in it."""
-    seeing = known[0]
-    seeing.reset()
-    return seeing
-
-
-@pytest.fixture
-def reference(known: tuple[SeeingBackend, Reference]) -> Reference:
-    return known[1]
-
-
-def wanted(reference: Reference, prompt: Prompt, pictures: list[Image.Image], output: list[int] = []) -> Tensor:  # noqa: B006
-    """Logits after the last token of the prompt and after each token of `output`."""
-    return reference.logits([*prompt.plain, *output], pictures)[len(prompt.plain) - 1 :]
-
-
-def assert_close(actual: Tensor, expected: Tensor) -> None:
-    assert actual.shape == expected.shape
-    error = (actual - expected).abs().max() / expected.abs().max()
-    assert error.item() < TOLERANCE
 
 
 def test_prefill_and_decode(seeing: SeeingBackend, reference: Reference) -> None:
@@ -244,76 +202,3 @@ def test_text_takes_no_features(seeing: SeeingBackend, reference: Reference) -> 
     output = seeing.driver.generate(4, 5)
     assert_close(seeing.logits(), wanted(reference, prompt, [], output[:-1]))
     assert seeing.features.asked == []
-
-
-def apply_changes(backend: TorchBackend, plan: Plan) -> None:
-    """With the new pages, which are sent with a step's rows."""
-    backend.apply_changes(plan)
-    packed = Packed()
-    backend.state.pack_pages(packed)
-    packed.send(backend.device)
-    backend.state.take_pages(packed)
-
-
-@pytest.mark.parametrize("prefix", [0, 3])
-def test_layout_of_graphs_with_pictures(seeing: SeeingBackend, reference: Reference, prefix: int) -> None:
-    """What a captured graph computes of a step whose prompts have pictures, beside a decode row."""
-    pictures = [FIRST, SECOND, THIRD]
-    prompt = seeing.prompt(ABOUT, pictures)
-    seeing.attach(0, prompt)
-    output = seeing.driver.generate(0, 3)
-    other, third = seeing.prompt([*ABOUT[:7], 20, 21, 22], pictures[:2]), seeing.prompt([7, IMAGE_TOKEN, 8], [THIRD])
-    seeing.attach(1, other, prefix_pages=seeing.driver.slots[0].pages[:prefix])
-    seeing.attach(2, third)
-    seeing.driver.decode(0)
-    seeing.driver.prefill(1)
-    seeing.driver.prefill(2)
-    message, _ = seeing.driver.message()
-    backend = seeing.backend
-    plan = read_plan(message, backend.capacity)
-    backend.slots.apply(plan)
-    apply_changes(backend, plan)
-    rows = step_rows(plan, plan.decode, plan.prefill, backend.slots, {})
-    assert rows.images is not None
-    assert backend.images is not None
-    layout = MixedLayout(4, 64, backend.state, sees=True)
-    room = backend.images.room(80).fill_(float("nan"))  # rows that are no picture's are never read
-    with torch.inference_mode():
-        features, errors = backend.images.rows(rows.images)
-        room.index_copy_(0, torch.from_numpy(rows.images.tokens - rows.decode_rows), features)
-        hidden = backend.model(layout.batch(torch.from_numpy(layout.array(rows)), room), backend.kv)
-        found = backend.model.logits(hidden[layout.outputs(np.arange(3), 1)])
-    assert not errors
-    assert_close(found[0], wanted(reference, prompt, pictures, output)[-1])
-    assert_close(found[1], wanted(reference, other, pictures[:2])[0])
-    assert_close(found[2], wanted(reference, third, [THIRD])[0])
-
-
-def test_layouts_of_graphs(seeing: SeeingBackend, reference: Reference) -> None:
-    """What captured graphs compute: decode rows and prefill rows of prompts whose pictures are in the cache already."""
-    pictures = [FIRST, SECOND, THIRD]
-    prompt = seeing.prompt(ABOUT, pictures)
-    seeing.attach(0, prompt)
-    output = seeing.driver.generate(0, 3)
-    pages = seeing.driver.slots[0].pages[:9]
-    other = seeing.prompt([*ABOUT, 20, 21, 22], pictures)
-    seeing.attach(1, other, prefix_pages=pages)
-    seeing.driver.decode(0)
-    seeing.driver.prefill(1)
-    message, _ = seeing.driver.message()
-    backend = seeing.backend
-    plan = read_plan(message, backend.capacity)
-    backend.slots.apply(plan)
-    apply_changes(backend, plan)
-    rows = step_rows(plan, plan.decode, plan.prefill, backend.slots, {})
-    assert rows.images is None
-    layout = MixedLayout(4, 64, backend.state, sees=True)
-    decode = rows.positions[:1]
-    with torch.inference_mode():
-        hidden = backend.model(layout.batch(torch.from_numpy(layout.array(rows))), backend.kv)
-        first, second = backend.model.logits(hidden[layout.outputs(np.arange(2), 1)])
-        alone = decode_batch_of(torch.tensor([0]), torch.from_numpy(decode), None, backend.state)
-        (again,) = backend.model.logits(backend.model(alone, backend.kv))
-    assert_close(first, wanted(reference, prompt, pictures, output)[-1])
-    assert_close(again, first)
-    assert_close(second, wanted(reference, other, pictures)[0])

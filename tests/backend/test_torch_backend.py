@@ -2,73 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-import torch
 
 from helpers.plan_driver import Driver, with_settings
-from helpers.replayed import HostStaging, replayed_graphs
-from helpers.tiny_models import make_tiny_model
+from helpers.tiny_backend import CAPACITY, OPTIONS
 from helpers.whole_pass import WholePass, prompt_of
-from lightllm_rs.backend.errors import StepError
 from lightllm_rs.backend.graphs import batch_sizes
-from lightllm_rs.backend.options import BackendOptions, Capacity
-from lightllm_rs.backend.torch_backend import STAGED_WORDS, TorchBackend
-from lightllm_rs.backend.worst_step import WorstSteps, worst_capacity
+from lightllm_rs.backend.options import BackendOptions
+from lightllm_rs.backend.torch_backend import TorchBackend
 from lightllm_rs.messages.frames import pack_u32
-
-CAPACITY = Capacity(pages=1024, page_size=4, slots=8, vocab=384, context=512)
-OPTIONS = {"kv_cache_tokens": 4096, "page_size": 4, "slots": 8, "threads": 2}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-KINDS = ["cpu", "replayed", *(pytest.param(kind, marks=pytest.mark.gpu) for kind in ("eager", "graphs"))]
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def loaded(folder: Path, request: pytest.FixtureRequest) -> tuple[TorchBackend, bool]:
-    """The loaded model on a CPU, also with captured steps as far as that goes, on a GPU, and there with captured
-    graphs; always in float32."""
-    graphs = request.param in ("graphs", "replayed")
-    if request.param in ("cpu", "replayed"):
-        options = BackendOptions(str(folder), **OPTIONS)
-    elif torch.cuda.is_available():
-        options = BackendOptions(str(folder), **OPTIONS, device="cuda", dtype="float32", eager=True)
-    else:
-        pytest.skip("no CUDA device")
-    backend = TorchBackend()
-    backend.init_model(options, lambda *_: None)
-    return backend, graphs
-
-
-@pytest.fixture
-def backend(loaded: tuple[TorchBackend, bool]) -> Iterator[TorchBackend]:
-    """The same with an empty cache."""
-    backend, graphs = loaded
-    with replayed_graphs() if backend.device.type == "cpu" and graphs else nullcontext():
-        backend.open(CAPACITY)
-        if graphs:
-            backend.staging = backend.staging or HostStaging(STAGED_WORDS, backend.device)
-            backend.capture()
-        yield backend
-    backend.staging = None
-
-
-@pytest.fixture
-def driver(backend: TorchBackend) -> Driver:
-    return Driver(backend)
-
-
-@pytest.fixture(scope="module")
-def whole(loaded: tuple[TorchBackend, bool]) -> WholePass:
-    return WholePass(loaded[0])
 
 
 def test_capacity(folder: Path) -> None:
@@ -147,26 +91,6 @@ def test_the_next_plan_needs_no_result(driver: Driver, whole: WholePass) -> None
         driver.decode(0)
         launched.append(driver.launch())
     assert [driver.finish(step).tokens[0] for step in launched] == whole.greedy(ids, 4)
-
-
-def test_a_row_that_is_not_finite_fails_alone(backend: TorchBackend, driver: Driver, whole: WholePass) -> None:
-    ids, poisoned = prompt_of(1, 8), prompt_of(2, 16)
-    driver.attach(0, ids)
-    driver.attach(1, poisoned)
-    driver.prefill(0)
-    driver.prefill(1, 8)
-    driver.step()
-    backend.kv.v[0, driver.slots[1].pages[0]] = torch.nan
-    driver.prefill(1, 4)
-    driver.decode(0)
-    result = driver.step()
-    assert "not finite" in result.extras[1].error
-    driver.prefill(1)
-    driver.decode(0)
-    result = driver.step()
-    assert "not finite" in result.extras[1].error
-    assert set(result.extras) == {1}
-    assert driver.slots[0].ids == ids + whole.greedy(ids, 3)
 
 
 def test_log_probabilities(driver: Driver, whole: WholePass) -> None:
@@ -248,95 +172,3 @@ def test_a_preempted_request_draws_and_penalises_as_before(driver: Driver) -> No
     driver.detach(0)
     driver.attach(5, ids + whole[:5], sampling, prompt_len=len(ids))
     assert driver.generate(5, 4) == whole[5:]
-
-
-def test_a_failed_step_leaves_the_state_sound(
-    backend: TorchBackend, driver: Driver, whole: WholePass, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ids, other = prompt_of(1, 8), prompt_of(2, 6)
-    driver.attach(0, ids)
-    driver.attach(1, other)
-    driver.prefill(0)
-    driver.prefill(1)
-    driver.step()
-
-    def exhausted(*_: object) -> None:
-        raise torch.OutOfMemoryError("out of memory")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(backend.model, "forward", exhausted)
-        patch.setattr(backend, "graphs", None)
-        driver.decode(0)
-        with pytest.raises(StepError, match="ran out of memory"):
-            driver.launch()
-    driver.decode(0)  # the router had sent this plan already
-    driver.decode(1)
-    driver.step()
-    driver.detach(0, free=True)
-    driver.attach(0, ids)
-    driver.decode(1)
-    assert driver.generate(0, 4) == whole.greedy(ids, 4)
-    assert driver.slots[1].ids == other + whole.greedy(other, 3)
-
-
-class TritonError(Exception):
-    """The base of Triton's errors, by its name: Triton is not installed everywhere."""
-
-
-class CompilationError(TritonError):
-    pass
-
-
-def test_a_kernel_that_does_not_compile_fails_its_step_alone(
-    backend: TorchBackend, driver: Driver, whole: WholePass, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ids = prompt_of(1, 8)
-    driver.attach(0, ids)
-    driver.attach(1, prompt_of(2, 6))
-    driver.prefill(0)
-
-    def uncompiled(*_: object) -> None:
-        raise CompilationError("at 3:4:\ncannot add a pointer and a pointer")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(backend.model, "forward", uncompiled)
-        patch.setattr(backend, "graphs", None)
-        with pytest.raises(StepError, match=r"does not compile.*cannot add a pointer"):
-            driver.launch()
-    driver.detach(0, free=True)
-    driver.attach(0, ids)
-    assert driver.generate(0, 4) == whole.greedy(ids, 4)
-
-
-def test_another_error_is_not_hidden(backend: TorchBackend, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
-
-    monkeypatch.setattr(backend.model, "forward", broken)
-    monkeypatch.setattr(backend, "graphs", None)  # they have no use for the model's Python
-    driver.attach(0, prompt_of(1, 8))
-    driver.prefill(0)
-    with pytest.raises(RuntimeError, match="illegal memory access"):
-        driver.launch()
-
-
-def test_the_worst_steps_run(backend: TorchBackend) -> None:
-    backend.open(worst_capacity(backend.capacity, 64))
-    worst = WorstSteps.of(backend.capacity, 64)
-    slots = backend.capacity.slots
-    for step in (0, 2):  # twice: the second time the slots are taken
-        first, second = [backend.launch(plan) for plan in worst.plans(step, held=step > 0)]
-        outcome = first.outcome()
-        assert outcome.rows.size == slots - 1
-        assert [len(extra.prompt_logprobs) for extra in outcome.extras] == [7] * (slots - 1) + [8]
-        outcome = second.outcome()
-        assert outcome.rows.size == slots == len(outcome.extras)
-        assert len(outcome.extras[-1].prompt_logprobs) == 64 - slots
-        assert [plan.tokens.sum() for plan in worst.plans()] == [64, 64]
-
-
-def test_one_worst_step_where_the_context_is_short() -> None:
-    worst = WorstSteps.of(Capacity(pages=9, page_size=4, slots=3, vocab=50, context=1), 64)
-    (plan,) = worst.plans()
-    assert plan.tokens.tolist() == [1, 1, 1]
-    assert plan.emits.all()

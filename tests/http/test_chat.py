@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import openai
 
-from helpers.http_process import CONTEXT, HttpProcess, prompt_ids, says
+from helpers.http_process import HttpProcess
+from helpers.router_scripts import CONTEXT, prompt_ids, says
 from helpers.tiny_models import tiny_tokenizer
 
 HI = [{"role": "user", "content": "Hi"}]

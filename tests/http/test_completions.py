@@ -11,7 +11,8 @@ import msgspec
 import openai
 import pytest
 
-from helpers.http_process import CONTEXT, END_ID, HttpProcess, Step, never, prompt_ids, rows_of, says, says_ids
+from helpers.http_process import HttpProcess
+from helpers.router_scripts import CONTEXT, END_ID, Step, never, prompt_ids, rows_of, says, says_ids
 from helpers.tiny_models import END_OF_TEXT, tiny_tokenizer
 from lightllm_rs.messages import requests
 from lightllm_rs.messages.frames import unpack_f32, unpack_u32

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from helpers.http_process import CONTEXT, HttpProcess, http_process
+from helpers.http_process import HttpProcess, http_process
+from helpers.router_scripts import CONTEXT
 from lightllm_rs.http import extent
 from lightllm_rs.http.call import PromptText
 from lightllm_rs.http.errors import ApiError

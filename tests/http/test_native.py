@@ -6,7 +6,8 @@ import json
 
 import httpx
 
-from helpers.http_process import CONTEXT, HttpProcess, says
+from helpers.http_process import HttpProcess
+from helpers.router_scripts import CONTEXT, says
 from helpers.tiny_models import tiny_tokenizer
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from helpers.http_process import HttpProcess, fails, http_process
+from helpers.http_process import HttpProcess, http_process
+from helpers.router_scripts import fails
 from lightllm_rs.messages import requests
 
 ROUTES = ("/v1/completions", "/v1/chat/completions", "/generate")

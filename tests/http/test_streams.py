@@ -11,7 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from helpers.http_process import HttpProcess, Step, http_process, never, says, token_logprobs
+from helpers.http_process import HttpProcess, http_process
+from helpers.router_scripts import Step, never, says, token_logprobs
 from lightllm_rs.messages import requests
 from lightllm_rs.messages.frames import pack_u32
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from helpers.http_process import HttpProcess, fails, http_process
+from helpers.http_process import HttpProcess, http_process
+from helpers.router_scripts import fails
 from lightllm_rs.messages.control import Drain, Drained, Stop
 from lightllm_rs.messages.telemetry import HealthAnswer
 

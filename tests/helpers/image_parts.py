@@ -1,0 +1,24 @@
+"""Parts of messages with images."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from helpers.pictures import encoded, gradient
+from lightllm_rs.http.schemas.chat import Message
+
+PNG = encoded(gradient(20, 10))
+DATA = "data:image/png;base64," + base64.b64encode(PNG).decode()
+
+
+def image(url: str, **more: Any) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url, **more}}
+
+
+def text(words: str) -> dict[str, Any]:
+    return {"type": "text", "text": words}
+
+
+def message(*parts: Any, role: str = "user") -> Message:
+    return Message.model_validate({"role": role, "content": list(parts)})
