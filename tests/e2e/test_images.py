@@ -194,6 +194,28 @@ def test_equal_requests_cost_one_encoding(seeing: Seeing) -> None:
     wait_for(lambda: seeing.metric("lightllm_mm_cache_leases") == 0)
 
 
+def test_a_salt_keeps_images_apart(seeing: Seeing) -> None:
+    image = {"images": [{"type": "base64", "data": base64.b64encode(png(noise(52, 61, 78))).decode()}]}
+    inputs = f"Here is {place_of_image(seeing.yardstick.kind)}"
+
+    def values() -> list[float]:
+        return [seeing.metric(f"lightllm_mm_cache_{name}_total") for name in ("encoded", "hits")]
+
+    def more() -> list[float]:
+        return [now - was for now, was in zip(values(), before, strict=True)]
+
+    before = steady(values)
+    texts = set()
+    for salt in ("mine", "mine", "yours", ""):
+        body = {"inputs": inputs, "multimodal_params": image, "parameters": {"max_new_tokens": 2, "cache_salt": salt}}
+        answer = seeing.post("/generate", body)
+        assert answer.status_code == 200, answer.text
+        texts.add(answer.json()["generated_text"][0])
+    assert len(texts) == 1
+    wait_for(lambda: sum(more()) >= 4, 60)
+    assert more() == [3, 1]
+
+
 BAD: dict[str, tuple[Any, str]] = {
     "cut off": (lambda: png(noise(64, 64))[:200], "damaged or cut off"),
     "no image": (lambda: b"hello, this is text", "no readable"),

@@ -201,6 +201,8 @@ def test_native_parameters_are_named_in_full(process: HttpProcess, client: httpx
         ("stop_sequences", ["x"] * 17),
         ("regular_constraint", "a+"),
         ("n", 0),
+        ("cache_salt", "x" * 257),
+        ("cache_salt", 5),
     ):
         error = refused(client, GENERATE, {"inputs": "Hi", "parameters": {name: value}})
         assert error["param"] == ("n" if error["param"] == "n" else f"parameters.{name}")

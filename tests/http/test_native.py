@@ -41,6 +41,14 @@ def test_generate_defaults_to_the_rest_of_the_context(process: HttpProcess, clie
     assert process.adds[0].max_tokens == CONTEXT - 2
 
 
+def test_a_salt_travels(process: HttpProcess, client: httpx.Client) -> None:
+    for path in ("/generate", "/generate_stream"):
+        process.adds.clear()
+        for salt in ("mine", "", None):
+            assert client.post(path, json={"inputs": "Hi", "parameters": {"cache_salt": salt}}).status_code == 200
+        assert [add.cache_salt for add in process.adds] == ["mine", "", ""]
+
+
 def stream(client: httpx.Client, **parameters: object) -> list[dict[str, object]]:
     response = client.post("/generate_stream", json={"inputs": "Hi", "parameters": parameters})
     assert response.status_code == 200, response.text

@@ -94,7 +94,6 @@ def wishes_of(body: SamplingBody, service: Service, key: str, logprobs: int, pro
             logprobs=logprobs,
             prompt_logprobs=prompt_logprobs,
         ),
-        cache_salt=body.cache_salt or "",
     )
 
 
@@ -143,6 +142,7 @@ def _wishes(
         include_stop=bool(body.include_stop_str_in_output),
         skip_special=body.skip_special_tokens is not False,
         standing=standing_of(body, service, key),
+        cache_salt=body.cache_salt or "",
     )
 
 

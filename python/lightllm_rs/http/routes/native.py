@@ -106,7 +106,7 @@ async def _call(request: Request, body: GenerateRequest, began: float, *, stream
         ids = body.inputs
     check_prompt(service, ids, "inputs")
     check_choices(service, 1, wishes.n, "parameters.n")
-    ids, images = await with_images(request, service, ids, sources, "", "inputs")
+    ids, images = await with_images(request, service, ids, sources, wishes.cache_salt, "inputs")
     with closed_on_error(images):
         least, field = parameters.min_new_tokens, "parameters.max_new_tokens"
         most = output_tokens(service, len(ids), parameters.max_new_tokens, None, least, field)

@@ -1,4 +1,5 @@
-"""Fields that all generating routes share: how tokens are drawn, and how a request stands among others."""
+"""Fields that all generating routes share: how tokens are drawn, how a request stands among others, and
+with whom it shares what is cached."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from lightllm_rs.http.schemas.fields import Body, LogitBias, Seed, TokenIds
 
 MAX_LABEL = 64
 MAX_USER = 256
+MAX_SALT = 256
 MAX_DEADLINE_MS = 86_400_000.0
 
 
@@ -42,4 +44,7 @@ class DrawingBody(Body):
     )
     request_class: Annotated[str, Field(min_length=1, max_length=MAX_LABEL)] | None = Field(
         None, description="A label of the kind of request: outputs of one kind are expected to be of similar lengths."
+    )
+    cache_salt: Annotated[str, Field(max_length=MAX_SALT)] | None = Field(
+        None, description="Requests with different salts never share cached prefixes or images."
     )

@@ -28,9 +28,6 @@ class SamplingBody(DrawingBody):
     stop: Stop = Field(None, description="Strings that end the text; they are not part of it.", validate_default=True)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    cache_salt: Annotated[str, Field(max_length=256)] | None = Field(
-        None, description="Requests with different salts never share cached prefixes."
-    )
 
     @property
     def wants_usage(self) -> bool:
