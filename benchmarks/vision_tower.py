@@ -21,31 +21,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from image_models import QWEN_PROCESSOR, QWEN_SHAPE
 from lightllm_rs.checkpoint import Checkpoint, QwenVision
 from lightllm_rs.models.vision import Pixels, load_tower
 from lightllm_rs.models.vision.qwen import QwenTower
 from lightllm_rs.vision import open_geometry
 
-QWEN25_7B: dict[str, Any] = {
-    "architectures": ["Qwen2_5_VLForConditionalGeneration"],
-    "model_type": "qwen2_5_vl",
-    "hidden_size": 3584,
-    "intermediate_size": 18944,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 28,
-    "num_key_value_heads": 4,
-    "vocab_size": 152064,
-    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
-    "vision_config": {
-        "depth": 32,
-        "hidden_size": 1280,
-        "intermediate_size": 3420,
-        "num_heads": 16,
-        "out_hidden_size": 3584,
-        "window_size": 112,
-        "fullatt_block_indexes": [7, 15, 23, 31],
-    },
-}
 QWEN3_8B: dict[str, Any] = {
     "architectures": ["Qwen3VLForConditionalGeneration"],
     "model_type": "qwen3_vl",
@@ -62,10 +43,10 @@ QWEN3_8B: dict[str, Any] = {
 }
 # Of preprocessor_config.json, as these models are published.
 PROCESSORS: dict[str, dict[str, Any]] = {
-    "qwen2.5-vl-7b": {"min_pixels": 3136, "max_pixels": 12845056},
+    "qwen2.5-vl-7b": QWEN_PROCESSOR,
     "qwen3-vl-8b": {"patch_size": 16, "size": {"shortest_edge": 65536, "longest_edge": 16777216}},
 }
-SHAPES = {"qwen2.5-vl-7b": QWEN25_7B, "qwen3-vl-8b": QWEN3_8B}
+SHAPES = {"qwen2.5-vl-7b": QWEN_SHAPE, "qwen3-vl-8b": QWEN3_8B}
 
 
 def main() -> None:
