@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lightllm_rs import __version__
 from lightllm_rs.settings import ServeSettings, SettingsError
 from lightllm_rs.settings.flags import FlagParser, add_flags, normalised
-from lightllm_rs.settings.sources import load
+from lightllm_rs.settings.sources import load, load_with_places
 
 FAILED = 1
 BAD_FLAGS = 2
@@ -34,12 +34,12 @@ class Command:
 
 
 def _serve(parsed: argparse.Namespace) -> int:
-    settings = load(parsed)
+    settings, places = load_with_places(parsed)
     _check_policy(settings)
     try:
         from lightllm_rs.supervisor.main import serve
 
-        return serve(settings)
+        return serve(settings, places)
     except KeyboardInterrupt:  # before the supervisor has taken over the signals
         return 0
 

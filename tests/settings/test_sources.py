@@ -13,7 +13,7 @@ from lightllm_rs.settings import ServeSettings, SettingsError
 from lightllm_rs.settings.document import markdown
 from lightllm_rs.settings.fields import by_name, fields
 from lightllm_rs.settings.flags import normalised
-from lightllm_rs.settings.sources import load
+from lightllm_rs.settings.sources import load, load_with_places
 
 
 def parsed(*arguments: str) -> argparse.Namespace:
@@ -112,6 +112,22 @@ def test_flags_win_over_environment_over_file(tmp_path: Path) -> None:
     found = settings("--config", str(config), "--port", "3", LIGHTLLM_PORT="2", LIGHTLLM_SEED="2")
     assert (found.port, found.seed, found.tp, found.max_num_seqs) == (3, 2, 1, 9)
     assert settings(LIGHTLLM_CONFIG=str(config)).port == 1
+
+
+def test_where_each_setting_was_given(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text('{"max-images": 16, "seed": 1, "tp": 1}')
+    flags = parsed("--config", str(config), "--mm_cache_size", "0", "--model-path", "x")
+    _, places = load_with_places(flags, {"LIGHTLLM_VISUAL_DP": "1", "LIGHTLLM_SEED": "2"})
+    assert places == {
+        "max_images": f"max_images in {config}",
+        "tp": f"tp in {config}",
+        "seed": "LIGHTLLM_SEED",
+        "visual_dp": "LIGHTLLM_VISUAL_DP",
+        "mm_cache_size": "--mm-cache-size",
+        "model": "--model",
+    }
+    assert load_with_places(parsed(), {}) == (ServeSettings(), {})
 
 
 def test_toml_and_json_say_the_same(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ def main() -> int:
     main_module.find_model = lambda settings: msgspec.structs.replace(find_model(settings), sees=asked["sees"])
     if asked["gpus"]:
         main_module.visible_gpus = lambda: asked["gpus"]
-    return main_module.serve(settings, command)
+    places = {name: f"--{name.replace('_', '-')}" for name in asked["settings"]}
+    return main_module.serve(settings, places, command)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import pytest
 
 from helpers.running_service import RunningService
 from lightllm_rs.settings import ServeSettings
-from lightllm_rs.settings.fields import fields
-from lightllm_rs.supervisor.device import FOR_IMAGES, check_visual, visual_gpus
+from lightllm_rs.settings.fields import Field, fields
+from lightllm_rs.supervisor.device import check_text, check_visual, visual_gpus
 from lightllm_rs.supervisor.errors import ServiceError
 from lightllm_rs.supervisor.run_dir import ARENAS, RunDirectory, arena_name, remove_arenas, remove_stale
 from supervisor.conftest import FakeService
@@ -154,11 +154,23 @@ def test_gpus_of_visual_servers(settings: ServeSettings, gpus: list[int]) -> Non
 
 
 def test_a_model_of_text_has_no_use_for_settings_of_images(fake_service: FakeService) -> None:
-    service = fake_service(visual_dp=2)
+    service = fake_service(backend="torch", max_images=16, visual_dp=2)  # the first is the default, and was given
     assert service.wait_end() == 1
-    assert service.stderr[-1] == "lightllm-rs: --visual-dp is for models that take images, and this one takes none"
+    assert service.stderr[-1] == (
+        "lightllm-rs: --visual-dp, --max-images are for models that take images, and this one takes none: "
+        "leave them out"
+    )
 
 
-def test_every_setting_of_these_processes_is_among_them() -> None:
-    named = {field.name for field in fields() if field.name.startswith("visual_")}
-    assert set(FOR_IMAGES) == named | {"mm_cache_size"}
+@pytest.mark.parametrize(
+    "field", [field for field in fields() if field.group == "Images"], ids=lambda field: field.name
+)
+def test_each_setting_of_images_is_refused_where_no_model_sees(field: Field) -> None:
+    for backend, who in (("torch", "this one"), ("mock", "--backend mock")):
+        settings = ServeSettings(backend=backend)
+        check_text(settings, {"model": "MODEL", "port": "LIGHTLLM_PORT"})
+        with pytest.raises(ServiceError) as error:
+            check_text(settings, {"model": "MODEL", field.name: field.environment})
+        assert str(error.value) == (
+            f"{field.environment} is for models that take images, and {who} takes none: leave it out"
+        )

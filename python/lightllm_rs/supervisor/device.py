@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from lightllm_rs.settings import ServeSettings
+from lightllm_rs.settings.engine import EngineSettings
+from lightllm_rs.settings.images import ImageSettings
 from lightllm_rs.supervisor.errors import ServiceError
 
 STEP_TOKENS = {"cpu": 512, "cuda": 8192}
 PREFILL_CHUNK = {"cpu": 256, "cuda": 8192}
-FOR_IMAGES = (
-    "mm_cache_size",
-    "visual_batch_size",
-    "visual_batch_pixels",
-    "visual_gpu",
-    "visual_dp",
-    "visual_threads",
-)
-"""Settings of the processes that only a model that sees has."""
+FOR_IMAGES = tuple(name for name in ImageSettings.__struct_fields__ if name not in EngineSettings.__struct_fields__)
+"""Settings that only a model that sees has a use for."""
 
 CORES_PER_HTTP_WORKER, MOST_HTTP_WORKERS = 4, 4
 
@@ -72,12 +68,15 @@ def check_visual(settings: ServeSettings, device: str, gpus: int) -> None:
         )
 
 
-def check_text(settings: ServeSettings) -> None:
+def check_text(settings: ServeSettings, places: Mapping[str, str]) -> None:
     """Raises ServiceError if a model of text is given settings that only one that sees has a use for."""
-    defaults = ServeSettings()
-    for name in FOR_IMAGES:
-        if getattr(settings, name) != getattr(defaults, name):
-            raise ServiceError(f"--{name.replace('_', '-')} is for models that take images, and this one takes none")
+    given = [places[name] for name in FOR_IMAGES if name in places]
+    if given:
+        who = "--backend mock" if settings.backend == "mock" else "this one"
+        be, them = ("is", "it") if len(given) == 1 else ("are", "them")
+        raise ServiceError(
+            f"{', '.join(given)} {be} for models that take images, and {who} takes none: leave {them} out"
+        )
 
 
 def http_workers(cores: int) -> int:

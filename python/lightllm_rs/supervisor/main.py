@@ -7,6 +7,7 @@ import logging
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 import setproctitle
@@ -32,8 +33,12 @@ OPEN_FILES = 65_536
 log = logging.getLogger(__name__)
 
 
-def serve(settings: ServeSettings, command: Command = default_command) -> int:
-    """Runs the service until a signal ends it. Returns the exit code; prints one line for whatever goes wrong."""
+def serve(settings: ServeSettings, places: Mapping[str, str], command: Command = default_command) -> int:
+    """Runs the service until a signal ends it. Returns the exit code; prints one line for whatever goes wrong.
+
+    Args:
+        places: where each setting was given that was, by its name (see `settings.sources.load_with_places`).
+    """
     interrupt_on_signals()
     allow_many_files()
     setproctitle.setproctitle("lightllm-rs: supervisor")
@@ -42,7 +47,7 @@ def serve(settings: ServeSettings, command: Command = default_command) -> int:
         level=settings.log_level.upper(), format="%(asctime)s supervisor %(levelname)s %(message)s", force=True
     )
     try:
-        _serve(settings, command)
+        _serve(settings, places, command)
     except Interrupted:
         return 0
     except ServiceError as error:
@@ -51,7 +56,7 @@ def serve(settings: ServeSettings, command: Command = default_command) -> int:
     return 0
 
 
-def _serve(settings: ServeSettings, command: Command) -> None:
+def _serve(settings: ServeSettings, places: Mapping[str, str], command: Command) -> None:
     began = time.monotonic()
     gpus = visible_gpus()
     device = choose_device(settings, gpus)
@@ -63,7 +68,7 @@ def _serve(settings: ServeSettings, command: Command) -> None:
         if model.sees:
             check_visual(settings, device, gpus)
         else:
-            check_text(settings)
+            check_text(settings, places)
         _say(f"lightllm-rs {__version__}: loading {model.name} on {device}")
         _run(settings, model, device, port, command, began)
 
