@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,32 +25,24 @@ class Server:
     log: Path
 
 
-def free_port() -> int:
-    """A TCP port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def serving(*flags: str, timeout: float = 600.0, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """`lightllm-rs serve FLAGS` on a free port, ready; ended by SIGTERM. It has this process's environment or another.
+    """`lightllm-rs serve FLAGS` on any free port, ready; ended by SIGTERM. Its environment is ours, or another.
 
     Its output goes to a file, and is shown when it does not start.
     """
-    port = free_port()
-    command = [sys.executable, "-m", "lightllm_rs", "serve", *flags, "--port", str(port)]
+    command = [sys.executable, "-m", "lightllm_rs", "serve", *flags, "--port", "0"]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         began = time.perf_counter()
         with log.open("wb") as output:  # a pipe that nobody reads would stop the server once it is full
             process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
         try:
-            while not _answers(port):
+            while (ready := re.search(r"Ready at \S+:(\d+)", log.read_text(errors="replace"))) is None:
                 if process.poll() is not None or time.perf_counter() - began > timeout:
-                    raise RuntimeError(f"the server did not start:\n{log.read_text()}")
+                    raise RuntimeError(f"the server did not start:\n{log.read_text(errors='replace')}")
                 time.sleep(0.05)
-            yield Server("127.0.0.1", port, time.perf_counter() - began, process, log)
+            yield Server("127.0.0.1", int(ready[1]), time.perf_counter() - began, process, log)
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -59,11 +50,3 @@ def serving(*flags: str, timeout: float = 600.0, environment: Mapping[str, str] 
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _answers(port: int) -> bool:
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=1).close()
-    except OSError:
-        return False
-    return True

@@ -157,7 +157,7 @@ def test_a_rank_process_on_the_gpu(tmp_path: Path, folder: Path, started: tuple[
         tokens += unpack_u32(result.tokens).tolist()
         assert tokens == WholePass(backend).greedy(ids, 12)
         supervisor.send(0, RankStop())
-        assert supervisor.children[0].wait(30) == 0
+        assert supervisor.children[0].wait(60) == 0
 
 
 def test_no_compiler_is_one_line(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,4 +165,4 @@ def test_no_compiler_is_one_line(tmp_path: Path, folder: Path, monkeypatch: pyte
     with FakeSupervisor(tmp_path, folder, "cuda") as supervisor:
         child = supervisor.start_rank(0)
         assert "Triton kernels need a C compiler" in supervisor.last_words()
-        assert child.wait(30) == 1
+        assert child.wait(60) == 1

@@ -58,7 +58,7 @@ def texts(run_dir: Path, model: Path, ranks: int) -> dict[int, list[int]]:
                 tokens[int(row)].append(int(token))
         for rank in range(ranks):
             supervisor.send(rank, RankStop())
-        assert [child.wait(20) for child in supervisor.children] == [0] * ranks
+        assert [child.wait(60) for child in supervisor.children] == [0] * ranks
         assert supervisor.plans.receive(0) is None, "rank 0 alone answers"
     return tokens
 

@@ -58,7 +58,7 @@ def test_connections_that_the_server_closes_are_made_again(close_after: float) -
         served = 0
         try:
             while True:
-                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), close_after or 60.0)
+                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), (served and close_after) or 60.0)
                 if served and not close_after:
                     break
                 await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
@@ -75,7 +75,7 @@ def test_connections_that_the_server_closes_are_made_again(close_after: float) -
         ended = asyncio.Semaphore(0)
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         target = Target("127.0.0.1", server.sockets[0].getsockname()[1], False, "/v1/completions", "m")
-        connections, found = Connections(target, 10.0), []
+        connections, found = Connections(target, 60.0), []
         for _ in range(3):
             found.append(await connections.ask(Prompt("x", 1, 1)))
             await asyncio.sleep(0.3)

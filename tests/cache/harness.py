@@ -19,7 +19,7 @@ from lightllm_rs.messages.cache import CacheStart
 from lightllm_rs.messages.frames import PROTOCOL, encode
 from lightllm_rs.messages.sockets import Hub, endpoint
 
-WAIT_MS = 10_000
+WAIT_MS = 60_000
 WAIT_SECONDS = WAIT_MS / 1000
 MIB = 1 << 20
 

@@ -19,6 +19,7 @@ import signal
 import tempfile
 import time
 from contextlib import suppress
+from ctypes import c_byte
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -82,7 +83,7 @@ def check(lease: Lease, name: int) -> None:
     assert np.array_equal(features, expected), f"image {name} has the features of another"
 
 
-def http(endpoint: str, seed: int, done: Synchronized[int], stop: Synchronized[int]) -> None:
+def http(endpoint: str, seed: int, done: Synchronized[int], stop: c_byte) -> None:
     """Sixteen requests at a time."""
 
     async def serve() -> None:
@@ -99,7 +100,7 @@ def http(endpoint: str, seed: int, done: Synchronized[int], stop: Synchronized[i
     asyncio.run(serve())
 
 
-def visual(endpoint: str, seed: int, _: Synchronized[int], stop: Synchronized[int]) -> None:
+def visual(endpoint: str, seed: int, _: Synchronized[int], stop: c_byte) -> None:
     """Encodes: the features repeat the key, as the data does."""
     client, draw = CacheClient(endpoint, "visual"), random.Random(seed)
     while stop.value < 2:
@@ -121,7 +122,7 @@ def visual(endpoint: str, seed: int, _: Synchronized[int], stop: Synchronized[in
     client.close()
 
 
-def backend(endpoint: str, seed: int, _: Synchronized[int], stop: Synchronized[int]) -> None:
+def backend(endpoint: str, seed: int, _: Synchronized[int], stop: c_byte) -> None:
     """Reads what is ready, by key alone."""
     client, draw = CacheClient(endpoint, "backend"), random.Random(seed)
     while stop.value < 2:
@@ -133,10 +134,10 @@ def backend(endpoint: str, seed: int, _: Synchronized[int], stop: Synchronized[i
     client.close()
 
 
-def soak(seconds: float, arena_mib: int, seed: int) -> dict[str, Any]:
-    """Runs it; returns the figures."""
+def soak(seconds: float, arena_mib: int, seed: int, requests: int = 0) -> dict[str, Any]:
+    """Runs it, for longer where so many requests take longer; returns the figures."""
     context = multiprocessing.get_context("spawn")
-    done, stop = context.Value("Q", 0), context.Value("b", 0)
+    done, stop = context.Value("Q", 0), context.RawValue("b", 0)
     draw = random.Random(seed)
     roles = [http, http, visual, visual, backend]
     kills = 0
@@ -149,8 +150,8 @@ def soak(seconds: float, arena_mib: int, seed: int) -> dict[str, Any]:
 
         processes = [begin(role) for role in roles]
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            time.sleep(min(draw.random() * 3, max(0.0, until - time.monotonic())))
+        while time.monotonic() < until or done.value < requests:
+            time.sleep(draw.random() * 3)
             index = draw.randrange(len(roles))
             ended = [process.exitcode for process in processes if process.exitcode is not None]
             assert not ended, f"a process ended by itself: {ended}"
@@ -179,7 +180,8 @@ def soak(seconds: float, arena_mib: int, seed: int) -> dict[str, Any]:
         assert (stats["waiters"], stats["waits"], stats["queued"]) == (0, 0, 0)
         # All that is idle goes when somebody needs the whole arena.
         client = it.client()
-        whole = client.acquire([Want(key("whole"), stats["total_bytes"] - client.page_bytes, 1)], timeout=10)
+        largest = Want(key("whole"), stats["total_bytes"] - client.page_bytes, 1)
+        whole = client.acquire([largest], timeout=ANSWER_SECONDS)
         client.release(whole)
         after = it.until(lambda stats: stats["leases"] == 0)
         assert (after["used_bytes"], after["items"]) == (0, 0), "something is left"

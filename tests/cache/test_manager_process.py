@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cache.harness import MIB, WAIT_SECONDS, manager, put, starting
+from cache.harness import MIB, WAIT_MS, WAIT_SECONDS, manager, put, starting
 from lightllm_rs.cache import (
     CacheGone,
 )
@@ -51,7 +51,7 @@ def test_bytes_that_are_no_frames_do_no_harm(tmp_path: Path) -> None:
         for frame in (b"", b"\xc1" * 100, encode(frames.Acquire(1, [])), encode(frames.Goodbye())):
             stranger.send(frame)
         stranger.send(encode(frames.CacheHello(PROTOCOL + 1, "new", os.getpid(), 0)))
-        frame = stranger.receive(10_000)
+        frame = stranger.receive(WAIT_MS)
         assert frame is not None
         assert isinstance(frames.cache_reply_decoder.decode(frame), frames.CacheWelcome)
         stranger.send(encode(frames.CacheHello(PROTOCOL, "dead", 2**22 + 1, 0)))
@@ -61,14 +61,14 @@ def test_bytes_that_are_no_frames_do_no_harm(tmp_path: Path) -> None:
 
 def test_it_tells_the_health_and_the_metric_server(tmp_path: Path) -> None:
     with manager(tmp_path) as it:
-        beat = it.health.receive(10_000)
+        beat = it.health.receive(WAIT_MS)
         assert beat is not None
         assert telemetry.health_decoder.decode(beat[1]) == telemetry.Heartbeat("cache", False, 0, False)
         client = it.client()
         held = put(client, "cat", b"1", 1)
         values: dict[str, float] = {}
         while values.get("lightllm_mm_cache_leases") != 1:
-            got = it.metrics.receive(10_000)
+            got = it.metrics.receive(WAIT_MS)
             assert got is not None
             report = telemetry.metrics_decoder.decode(got[1])
             assert isinstance(report, telemetry.Report)

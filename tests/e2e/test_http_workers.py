@@ -32,7 +32,7 @@ async def streamed(client: httpx.AsyncClient, body: dict[str, Any]) -> tuple[lis
 
 async def compare(server: Server) -> None:
     async with httpx.AsyncClient(
-        base_url=f"http://{server.host}:{server.port}", timeout=60, limits=httpx.Limits(max_keepalive_connections=0)
+        base_url=f"http://{server.host}:{server.port}", timeout=200, limits=httpx.Limits(max_keepalive_connections=0)
     ) as client:
         bodies: list[dict[str, Any]] = []
         for number in range(STREAMS):

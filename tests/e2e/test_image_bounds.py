@@ -62,7 +62,7 @@ def test_pictures_of_refused_requests_are_let_go(service: RunningService, url: s
         parts = [text_part("x"), image_part(noise(180, 180, 1000 + seed))]
         body = {"messages": [{"role": "user", "content": parts}], "max_tokens": 1000, "ignore_eos": True}
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{url}/v1/chat/completions", json=body, timeout=0.02)
+            httpx.post(f"{url}/v1/chat/completions", json=body, timeout=httpx.Timeout(60, read=0.02))
     after = Ask(url, [part])
     join([after])
     assert after.status == 200, after.text

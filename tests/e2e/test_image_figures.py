@@ -5,9 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-import httpx
-
-from e2e.test_image_recovery import FLAGS, Ask, join, metric, picture
+from e2e.test_image_recovery import FLAGS, Ask, join, picture
+from helpers.metrics_page import metric, metrics_page
 from helpers.running_service import RunningService, serve_command
 from helpers.seeing_service import image_part, make_seeing_folder, noise, png
 from lightllm_rs.metric.catalogue import CATALOGUE
@@ -25,7 +24,7 @@ def test_every_figure_of_images_moves(tmp_path: Path) -> None:
         seen = dict.fromkeys((one.page_name for one in OF_IMAGES), 0.0)
 
         def look() -> bool:
-            page = httpx.get(f"{url}/metrics", timeout=60).text.splitlines()
+            page = metrics_page(url).splitlines()
             for one in OF_IMAGES:
                 name = one.page_name + ("_count" if one.kind == "histogram" else "")
                 found = [float(line.split()[-1]) for line in page if line.startswith((f"{name} ", f"{name}{{"))]
@@ -36,8 +35,9 @@ def test_every_figure_of_images_moves(tmp_path: Path) -> None:
             join([Ask(url, content)])
         visual = service.children()["visual-0"]
         visual.send_signal(signal.SIGSTOP)
-        large = [Ask(url, [image_part(noise(200, 200, seed))]) for seed in range(12)]  # 120 kB each: some must wait
         twins = [Ask(url, [image_part(noise(201, 200))]) for _ in range(2)]
+        service.wait_for(lambda: look() and seen["lightllm_mm_cache_joins_total"])
+        large = [Ask(url, [image_part(noise(200, 200, seed))]) for seed in range(12)]  # 120 kB each: some must wait
         waiting = ("lightllm_mm_cache_waiters", "lightllm_mm_cache_queue", "lightllm_requests_awaiting_images")
         service.wait_for(lambda: look() and all(seen[name] for name in waiting))
         service.wait_for(lambda: any("image wait" in line and "visual queue" in line for line in service.stderr))
@@ -48,7 +48,7 @@ def test_every_figure_of_images_moves(tmp_path: Path) -> None:
         former = service.kill("http-0")
         service.wait_for(service.restarted("http-0", former))
         try:
-            service.wait_for(lambda: look() and all(seen.values()), seconds=20)
+            service.wait_for(lambda: look() and all(seen.values()))
         except AssertionError:
             raise AssertionError([name for name, value in seen.items() if not value]) from None
         assert 0.9 < metric(url, "lightllm_mm_cache_total_bytes") / 2**20 < 1.1

@@ -59,7 +59,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def ask(url: str, *parts: object) -> httpx.Response:
     body = {"messages": [{"role": "user", "content": [text_part("See "), *parts]}], "max_tokens": 4, "temperature": 0}
-    return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
+    return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=200)
 
 
 def by_url(address: str) -> dict[str, object]:

@@ -8,31 +8,30 @@ import time
 
 import httpx
 
+from helpers.metrics_page import metrics_page
 from server import Server
 
 
-def gauges(client: httpx.Client) -> dict[str, float]:
-    page = client.get("/metrics").text
-    lines = (line.rsplit(" ", 1) for line in page.splitlines() if line and not line.startswith("#"))
+def gauges(url: str) -> dict[str, float]:
+    lines = (line.rsplit(" ", 1) for line in metrics_page(url).splitlines() if line and not line.startswith("#"))
     return {name.partition("{")[0]: float(value) for name, value in lines}
 
 
 def settled(server: Server) -> dict[str, float]:
     """The gauges once nothing runs or waits."""
-    with httpx.Client(base_url=f"http://{server.host}:{server.port}", timeout=30) as client:
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            values = gauges(client)
-            if values["vllm:num_requests_running"] == values["vllm:num_requests_waiting"] == 0:
-                return values
-            time.sleep(0.2)
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        values = gauges(f"http://{server.host}:{server.port}")
+        if values["vllm:num_requests_running"] == values["vllm:num_requests_waiting"] == 0:
+            return values
+        time.sleep(0.2)
     raise AssertionError("requests are still running")
 
 
 async def leave_in_the_middle(server: Server, streams: int) -> None:
     draw = random.Random(3)
     url = f"http://{server.host}:{server.port}"
-    async with httpx.AsyncClient(base_url=url, timeout=60, limits=httpx.Limits(max_connections=streams)) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=200, limits=httpx.Limits(max_connections=streams)) as client:
 
         async def one(number: int) -> None:
             body = {"prompt": [draw.randrange(3, 300) for _ in range(20)], "max_tokens": 400, "ignore_eos": True}

@@ -11,7 +11,7 @@ from server import Server, serving
 
 
 def texts(server: Server) -> list[str]:
-    with httpx.Client(base_url=f"http://{server.host}:{server.port}", timeout=60) as client:
+    with httpx.Client(base_url=f"http://{server.host}:{server.port}", timeout=200) as client:
         answers = []
         for prompt in ("The quick", "A server answers", "Once upon a time"):
             body = {"prompt": prompt, "max_tokens": 8, "temperature": 0, "ignore_eos": True}

@@ -88,7 +88,7 @@ class FakeSupervisor:
     def phases(self, process: str) -> list[str]:
         return [message.name for message in self.said[process] if isinstance(message, Phase)]
 
-    def receive(self, timeout_ms: int = 20_000) -> tuple[int, RankMessage]:
+    def receive(self, timeout_ms: int = 60_000) -> tuple[int, RankMessage]:
         """The next message of a rank, and its rank."""
         received = self.plans.receive(timeout_ms)
         assert received is not None, "the rank says nothing"

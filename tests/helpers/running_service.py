@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -71,7 +72,7 @@ class RunningService:
                 process.kill()
         self.process.wait()
         for reader in self._readers:
-            reader.join(timeout=5)
+            reader.join(timeout=PATIENCE_SECONDS)
         for pipe in (self.process.stdout, self.process.stderr):
             assert pipe is not None
             pipe.close()
@@ -116,6 +117,16 @@ class RunningService:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """The child `name` does nothing meanwhile: what waits for it waits, however slow the machine is."""
+        child = self.children()[name]
+        child.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            child.send_signal(signal.SIGCONT)
+
     def restarted(self, name: str, former: int) -> Callable[[], bool]:
         """Whether a new process has this name."""
         return lambda: self.children().get(name, psutil.Process()).pid not in (former, os.getpid())
@@ -130,7 +141,7 @@ class RunningService:
         """The exit code, once it ends."""
         code = self.process.wait(timeout=seconds)
         for reader in self._readers:
-            reader.join(timeout=5)
+            reader.join(timeout=PATIENCE_SECONDS)
         return code
 
     def assert_nothing_left(self, seconds: float = 0.0) -> None:
@@ -145,9 +156,17 @@ class RunningService:
     def assert_processes_end(self, seconds: float) -> None:
         """No process of the service runs after at most `seconds`."""
         deadline = time.monotonic() + seconds
-        while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in self.seen):
-            assert time.monotonic() < deadline, f"still running: {[p for p in self.seen if p.is_running()]}"
+        while any(map(runs, self.seen)):
+            assert time.monotonic() < deadline, f"still running: {[process for process in self.seen if runs(process)]}"
             time.sleep(0.02)
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it does; it may end between two questions."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def serve_command(*arguments: str) -> list[str]:

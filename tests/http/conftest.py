@@ -22,7 +22,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def shared_process(tiny_folder: Path) -> Iterator[HttpProcess]:
     """One process for all tests that need no settings of their own."""
-    with tempfile.TemporaryDirectory(prefix="llrs-") as run_dir, http_process(Path(run_dir), tiny_folder) as process:
+    with tempfile.TemporaryDirectory(prefix="http-") as run_dir, http_process(Path(run_dir), tiny_folder) as process:
         yield process
 
 
@@ -37,7 +37,7 @@ def process(shared_process: HttpProcess) -> HttpProcess:
 @pytest.fixture
 def client(process: HttpProcess) -> Iterator[httpx.Client]:
     """An HTTP client of that process."""
-    with httpx.Client(base_url=process.url, timeout=20) as client:
+    with httpx.Client(base_url=process.url, timeout=60) as client:
         yield client
 
 

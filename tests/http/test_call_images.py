@@ -21,7 +21,7 @@ from lightllm_rs.http.image_model import KEY_BYTES, ImageModel
 from lightllm_rs.media import Picture
 from lightllm_rs.vision import open_geometry
 
-SECONDS = 10.0
+SECONDS = 60.0
 PICTURE = Picture(b"some bytes", 30, 20, "auto", "PNG")
 
 

@@ -116,7 +116,7 @@ def test_what_tells_nothing_is_accepted(process: HttpProcess, client: httpx.Clie
         "best_of": None,
     }
     chat(client, **neutral, never_heard_of={"a": 1}, nor_of_this=2)
-    process.wait(lambda: process.counter("lightllm_ignored_fields_total") == before + 2)
+    process.wait(lambda: process.counter("lightllm_ignored_fields_total") >= before + 2)
 
 
 def test_kwargs_of_the_template(process: HttpProcess, client: httpx.Client) -> None:

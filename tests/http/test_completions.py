@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Generator
 from typing import Any
 
@@ -250,19 +251,22 @@ def test_openai_client(process: HttpProcess) -> None:
         assert caught.value.param == "temperature"
 
 
-def test_a_client_that_leaves_frees_its_requests(process: HttpProcess, client: httpx.Client) -> None:
+def test_a_client_that_leaves_frees_its_requests(process: HttpProcess) -> None:
     process.script = never
     before = process.counter("lightllm_disconnects_total")
-    with pytest.raises(httpx.ReadTimeout):
-        client.post("/v1/completions", json={"prompt": "Hi", "n": 2}, timeout=0.3)
+    body = json.dumps({"prompt": "Hi", "n": 2})
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    with socket.create_connection(("127.0.0.1", process.port)) as leaving:
+        leaving.sendall(f"{head}\r\n\r\n{body}".encode())
+        process.wait(lambda: len(process.adds) == 2)
     process.wait(lambda: len(process.aborts) == 2, "the router was not told")
     assert sorted(process.aborts) == sorted(add.request for add in process.adds)
-    process.wait(lambda: process.counter("lightllm_disconnects_total") == before + 1)
+    process.wait(lambda: process.counter("lightllm_disconnects_total") > before)
 
 
 def test_a_client_that_leaves_a_stream_frees_its_request(process: HttpProcess, client: httpx.Client) -> None:
     process.script = says("word " * 200, ends=False)
-    process.pace = 0.02
+    process.pace = 0.05
     body = {"prompt": "Hi", "stream": True, "max_tokens": 200}
     with client.stream("POST", "/v1/completions", json=body) as response:
         assert next(response.iter_lines())

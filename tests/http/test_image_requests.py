@@ -52,7 +52,7 @@ def process(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[
             max_image_bytes=BYTES,
             max_request_image_bytes=TOGETHER,
             max_image_pixels=PIXELS,
-            image_fetch_timeout=20.0,
+            image_fetch_timeout=60.0,
             allowed_local_media_path=str(folder),
         ) as process,
     ):
@@ -61,7 +61,7 @@ def process(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[
 
 @pytest.fixture
 def client(process: HttpProcess) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=process.url, timeout=60) as client:
+    with httpx.Client(base_url=process.url, timeout=200) as client:
         yield client
 
 

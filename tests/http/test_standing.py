@@ -112,11 +112,11 @@ def test_a_late_request_is_429(process: HttpProcess, client: httpx.Client, path:
 def test_keys_are_tenants_and_stay_secret(tiny_folder: Path) -> None:
     tenants = {}
     with (
-        tempfile.TemporaryDirectory(prefix="llrs-") as run_dir,
+        tempfile.TemporaryDirectory(prefix="http-") as run_dir,
         http_process(Path(run_dir), tiny_folder, api_key="open", admin_api_key="root") as process,
     ):
         for key in ("open", "root"):
-            with httpx.Client(base_url=process.url, headers={"Authorization": f"Bearer {key}"}) as client:
+            with httpx.Client(base_url=process.url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
                 for user in ("", "ann"):
                     add = sent(process, client, "/v1/completions", **({"user": user} if user else {}))
                     tenants[key, user] = add.tenant

@@ -18,18 +18,24 @@ from lightllm_rs.messages.telemetry import HealthAnswer
 HEALTH = ["/health", "/healthz", "/ready", "/readiness", "/live", "/liveness"]
 
 
+def said(client: httpx.Client, path: str) -> tuple[int, str]:
+    """The status and the text of an answer."""
+    response = client.get(path)
+    return response.status_code, response.text
+
+
 @pytest.mark.parametrize("path", HEALTH)
 def test_one_word(process: HttpProcess, client: httpx.Client, path: str) -> None:
-    response = client.get(path)
-    assert (response.status_code, response.text) == (200, "ok")
+    # Where the health server's answer is late, health is "unknown".
+    process.wait(lambda: said(client, path) == (200, "ok"))
     head = client.head(path)
     assert (head.status_code, head.content) == (200, b"")
 
 
 def test_health_follows_the_health_server(process: HttpProcess, client: httpx.Client) -> None:
     process.health = HealthAnswer(0, healthy=False, ready=False, reason="no step for 60 s")
-    assert (client.get("/health").status_code, client.get("/health").text) == (503, "unhealthy")
-    assert (client.get("/ready").status_code, client.get("/ready").text) == (503, "busy")
+    for path, word in (("/health", "unhealthy"), ("/ready", "busy")):
+        process.wait(lambda path=path, word=word: said(client, path) == (503, word))
     assert client.get("/live").status_code == 200
     process.answers_health = False
     assert (client.get("/health").status_code, client.get("/health").text) == (503, "unknown")
@@ -56,36 +62,35 @@ def test_metrics_and_load(process: HttpProcess, client: httpx.Client) -> None:
     assert (load["running_requests"], load["waiting_requests"]) == (4, 5)
 
 
-def test_figures_of_requests(process: HttpProcess, client: httpx.Client) -> None:
-    before = dict(process.counters)
-
-    def grew(*key: str) -> float:
-        return process.counter(*key) - before.get(key, 0.0)
-
-    assert client.post("/v1/completions", json={"prompt": "Hi", "n": 2}).status_code == 200
-    assert client.post("/v1/completions", json={"prompt": "Hi", "max_tokens": 2}).status_code == 200
-    assert client.post("/v1/completions", json={"prompt": "Hi", "temperature": 9}).status_code == 400
-    process.wait(lambda: grew("request_count") == 3, f"{process.counters}")
-    process.wait(lambda: grew("request_success") == 2)
-    process.wait(lambda: grew("request_failure") == 1)
-    process.wait(lambda: grew("lightllm_rejections_total", "bad_request") == 1)
-    process.wait(lambda: grew("vllm:request_success_total", "stop") == 2)
-    process.wait(lambda: grew("vllm:request_success_total", "length") == 1)
-    for name in (
-        "vllm:time_to_first_token_seconds",
-        "vllm:inter_token_latency_seconds",
-        "vllm:e2e_request_latency_seconds",
-        "request_duration",
-        "request_validation_duration",
-        "request_inference_duration",
-        "request_first_token_duration",
-        "request_mean_time_per_token_duration",
-        "request_input_length",
-        "request_generated_tokens",
-        "request_max_new_tokens",
+def test_figures_of_requests(run_dir: Path, tiny_folder: Path) -> None:
+    with (
+        http_process(run_dir, tiny_folder) as process,
+        httpx.Client(base_url=process.url, timeout=60) as client,
     ):
-        assert process.observed[name], name
-        assert all(value >= 0 for value in process.observed[name]), name
+        assert client.post("/v1/completions", json={"prompt": "Hi", "n": 2}).status_code == 200
+        assert client.post("/v1/completions", json={"prompt": "Hi", "max_tokens": 2}).status_code == 200
+        assert client.post("/v1/completions", json={"prompt": "Hi", "temperature": 9}).status_code == 400
+        process.wait(lambda: process.counter("request_count") == 3, f"{process.counters}")
+        process.wait(lambda: process.counter("request_success") == 2)
+        process.wait(lambda: process.counter("request_failure") == 1)
+        process.wait(lambda: process.counter("lightllm_rejections_total", "bad_request") == 1)
+        process.wait(lambda: process.counter("vllm:request_success_total", "stop") == 2)
+        process.wait(lambda: process.counter("vllm:request_success_total", "length") == 1)
+        for name in (
+            "vllm:time_to_first_token_seconds",
+            "vllm:inter_token_latency_seconds",
+            "vllm:e2e_request_latency_seconds",
+            "request_duration",
+            "request_validation_duration",
+            "request_inference_duration",
+            "request_first_token_duration",
+            "request_mean_time_per_token_duration",
+            "request_input_length",
+            "request_generated_tokens",
+            "request_max_new_tokens",
+        ):
+            assert process.observed[name], name
+            assert all(value >= 0 for value in process.observed[name]), name
 
 
 def test_request_ids(process: HttpProcess, client: httpx.Client) -> None:
@@ -99,7 +104,7 @@ def test_request_ids(process: HttpProcess, client: httpx.Client) -> None:
 def test_keys(run_dir: Path, tiny_folder: Path) -> None:
     with (
         http_process(run_dir, tiny_folder, api_key="secret", admin_api_key="root") as process,
-        httpx.Client(base_url=process.url) as client,
+        httpx.Client(base_url=process.url, timeout=60) as client,
     ):
         for path in HEALTH:
             assert client.get(path).status_code == 200
@@ -133,7 +138,7 @@ def test_other_origins_are_shut_out_unless_allowed(
     assert "access-control-allow-origin" not in client.get("/v1/models", headers=asks).headers
     with (
         http_process(run_dir, tiny_folder, allowed_origins=("https://a.example",), api_key="k") as other,
-        httpx.Client(base_url=other.url) as client_of_other,
+        httpx.Client(base_url=other.url, timeout=60) as client_of_other,
     ):
         answer = client_of_other.options("/v1/models", headers=asks)
         assert answer.status_code == 200
@@ -166,15 +171,15 @@ def test_frames_that_do_not_decode_are_counted_and_dropped(process: HttpProcess,
     before = process.counter("lightllm_bad_frames_total", "http-0")
     for frame in (b"", b"\xff\xff", b"\x92\xa6output\x01", b"\x91\xa4what"):
         process.send_raw(frame)
-    process.wait(lambda: process.counter("lightllm_bad_frames_total", "http-0") == before + 4)
+    process.wait(lambda: process.counter("lightllm_bad_frames_total", "http-0") >= before + 4)
     assert client.post("/v1/completions", json={"prompt": "Hi"}).status_code == 200
 
 
 def test_drain_and_stop(run_dir: Path, tiny_folder: Path) -> None:
     with (
         http_process(run_dir, tiny_folder) as process,
-        httpx.Client(base_url=process.url) as client,
-        httpx.Client(base_url=process.url) as other,
+        httpx.Client(base_url=process.url, timeout=60) as client,
+        httpx.Client(base_url=process.url, timeout=60) as other,
     ):
         process.pace = 0.02
         assert other.get("/live").status_code == 200
@@ -187,12 +192,12 @@ def test_drain_and_stop(run_dir: Path, tiny_folder: Path) -> None:
             assert [line for line in lines if line][-1] == "data: [DONE]", "what runs is finished"
         process.wait(lambda: any(isinstance(message, Drained) for message in process.said))
         process.say(Stop())
-        assert process.process.wait(5) == 0
+        assert process.process.wait(60) == 0
 
 
 def refuses_connections(process: HttpProcess) -> bool:
     try:
-        with httpx.Client(base_url=process.url) as client:
+        with httpx.Client(base_url=process.url, timeout=60) as client:
             client.get("/live")
     except httpx.TransportError:
         return True
@@ -209,7 +214,7 @@ def test_tls(run_dir: Path, tiny_folder: Path, tmp_path: Path) -> None:
     context = ssl.create_default_context(cafile=str(certificate))
     with (
         http_process(run_dir, tiny_folder, ssl_keyfile=str(key), ssl_certfile=str(certificate)) as process,
-        httpx.Client(base_url=process.url.replace("http:", "https:"), verify=context) as client,
+        httpx.Client(base_url=process.url.replace("http:", "https:"), verify=context, timeout=60) as client,
     ):
         body = {"prompt": "Hi", "stream": True}
         assert client.post("/v1/completions", json=body).text.endswith("data: [DONE]\n\n")

@@ -31,7 +31,7 @@ def full(run_dir: Path, tiny_folder: Path) -> Iterator[HttpProcess]:
 
 
 def test_small_bodies_pass_while_large_ones_stand_still(full: HttpProcess) -> None:
-    with httpx.Client(base_url=full.url) as client:
+    with httpx.Client(base_url=full.url, timeout=60) as client:
         large = json.dumps({"prompt": "Hi", "metadata": {"x": "x" * (100 << 10)}})
 
         def refused() -> bool:
@@ -46,7 +46,7 @@ def test_small_bodies_pass_while_large_ones_stand_still(full: HttpProcess) -> No
 
 def test_a_refusal_in_the_middle_of_an_upload_closes_the_connection(process: HttpProcess) -> None:
     for head in (HEAD.format(1 << 30), HEAD.format(1 << 30).replace("/v1/completions", "/nothing")):
-        with socket.create_connection(("127.0.0.1", process.port), timeout=10) as other:
+        with socket.create_connection(("127.0.0.1", process.port), timeout=60) as other:
             other.sendall(head.encode() + b"x" * (1 << 20))
             answer = b""
             while part := other.recv(65536):
@@ -57,7 +57,7 @@ def test_a_refusal_in_the_middle_of_an_upload_closes_the_connection(process: Htt
 
 
 def test_a_refusal_of_a_small_body_keeps_the_connection(process: HttpProcess) -> None:
-    with socket.create_connection(("127.0.0.1", process.port), timeout=10) as other:
+    with socket.create_connection(("127.0.0.1", process.port), timeout=60) as other:
         for _ in range(2):
             other.sendall(HEAD.format(2).encode() + b"{}")
             answer = b""

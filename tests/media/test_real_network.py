@@ -50,7 +50,7 @@ def test_the_real_network_reaches_nothing_of_this_machine() -> None:
     async def run() -> None:
         async with bad_host() as host:
             host.pages["/"] = answer(b"secret")
-            fetcher = Fetcher(replace(PATIENT, fetch_seconds=30))
+            fetcher = Fetcher(replace(PATIENT, fetch_seconds=60))
             names = ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]", "[::ffff:127.0.0.1]", socket.gethostname()]
             for name in names:
                 with pytest.raises(MediaError):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 
+from helpers.metrics_page import metrics_page
 from helpers.running_service import RunningService, serve_command
 from helpers.tiny_models import make_tiny_model
 from lightllm_rs.messages.telemetry import Observations, Report, Sample
@@ -106,10 +106,6 @@ def said(service: RunningService, word: str) -> list[str]:
     return [line for line in service.stderr if f" metric INFO {word} " in line]
 
 
-def page(url: str) -> str:
-    return httpx.get(f"{url}/metrics", timeout=10).text
-
-
 @pytest.mark.parametrize("flags", [["--log-stats-interval", "0.2"], ["--no-log-stats", "--log-stats-interval", "0.2"]])
 def test_the_log_of_a_service(tmp_path: Path, flags: list[str]) -> None:
     model = make_tiny_model(tmp_path / "model")
@@ -121,7 +117,7 @@ def test_the_log_of_a_service(tmp_path: Path, flags: list[str]) -> None:
         assert complete(url).status_code == 200
         if "--no-log-stats" in flags:
             # The metric server has all that it needs for a line, and five times the interval to write it.
-            service.wait_for(lambda: 'vllm:generation_tokens_total{model_name="tiny"} 0.0' not in page(url))
+            service.wait_for(lambda: 'vllm:generation_tokens_total{model_name="tiny"} 0.0' not in metrics_page(url))
             time.sleep(1.0)
             assert not said(service, "prompt") + said(service, "idle:")
         else:

@@ -37,7 +37,7 @@ def test_two_ranks_equal_one(tmp_path: Path, kind: str, dtype: str, tolerance: f
     ]
     try:
         for process in ranks:
-            _, stderr = process.communicate(timeout=60)
+            _, stderr = process.communicate(timeout=240)
             assert process.returncode == 0, stderr
     finally:
         for process in ranks:

@@ -52,7 +52,7 @@ def test_two_ranks_equal_one(tmp_path: Path) -> None:
         for rank in range(2)
     ]
     for process in ranks:
-        _, stderr = process.communicate(timeout=120)
+        _, stderr = process.communicate(timeout=240)
         assert process.returncode == 0, stderr
     first, second = (load_file(result) for result in results)
     for index, (name, folder) in enumerate((Path(folder).name, folder) for folder in folders):

@@ -20,6 +20,8 @@ from lightllm_rs.process.start import ChildStart
 from lightllm_rs.process.telemetry import MAX_VALUES, Telemetry
 from lightllm_rs.settings import ServeSettings
 
+WAIT_MS = 60_000
+
 
 def start_of(process: str, run_dir: Path, **changes: object) -> ChildStart:
     start = ChildStart(
@@ -49,7 +51,7 @@ def run_child(start: ChildStart | None) -> subprocess.Popen[bytes]:
 
 
 def next_message(hub: Hub) -> tuple[bytes, object]:
-    received = hub.receive(30_000)
+    received = hub.receive(WAIT_MS)
     assert received is not None
     return received[0], child_decoder.decode(received[1])
 
@@ -88,7 +90,7 @@ def test_life_of_a_child(tmp_path: Path) -> None:
     time.sleep(0.1)
     assert child.poll() is None
     hub.send(identity, encode(Stop()))
-    output, _ = child.communicate(timeout=30)
+    output, _ = child.communicate(timeout=60)
     assert (child.returncode, output) == (0, b"")
     hub.close()
 
@@ -103,7 +105,7 @@ def test_last_words_reach_the_supervisor(tmp_path: Path) -> None:
     assert isinstance(messages[-1], Fatal)
     assert "/nonexistent" in messages[-1].message
     assert "\n" not in messages[-1].message
-    output, _ = child.communicate(timeout=30)
+    output, _ = child.communicate(timeout=60)
     assert child.returncode == 1
     assert b"Traceback" not in output
     hub.close()
@@ -111,14 +113,14 @@ def test_last_words_reach_the_supervisor(tmp_path: Path) -> None:
 
 def test_nobody_else_starts_it() -> None:
     child = run_child(None)
-    output, _ = child.communicate(timeout=30)
+    output, _ = child.communicate(timeout=60)
     assert child.returncode == 1
     assert b"use `lightllm-rs serve`" in output
 
 
 def test_a_child_of_a_dead_supervisor_ends_at_once(tmp_path: Path) -> None:
     child = run_child(start_of("metric", tmp_path, supervisor=1 if os.getppid() != 1 else 2))
-    child.communicate(timeout=30)
+    child.communicate(timeout=60)
     assert child.returncode == 1
 
 
@@ -136,7 +138,7 @@ def test_figures_are_sent_once_and_gauges_again(tmp_path: Path) -> None:
     telemetry.heartbeat(busy=True, progress=7, full=True)
     reports = []
     for _ in range(2):
-        received = metrics.receive(10_000)
+        received = metrics.receive(WAIT_MS)
         assert received is not None
         reports.append(metrics_decoder.decode(received[1]))
     first, second = reports
@@ -150,7 +152,7 @@ def test_figures_are_sent_once_and_gauges_again(tmp_path: Path) -> None:
     assert first.observations == [Observations("request_duration", [0.5, 0.25])]
     assert (second.samples, second.observations) == ([Sample("queue_size", 5.0)], [])
     assert 0 < first.cpu_seconds <= second.cpu_seconds
-    received = health.receive(10_000)
+    received = health.receive(WAIT_MS)
     assert received is not None
     assert health_decoder.decode(received[1]) == Heartbeat("http-0", True, 7, True)
     for socket in (telemetry, health, metrics):
@@ -163,7 +165,7 @@ def test_values_nobody_takes_are_bounded(tmp_path: Path) -> None:
     for _ in range(MAX_VALUES + 10):
         telemetry.observe("request_duration", 1.0)
     telemetry.flush()
-    received = hub.receive(10_000)
+    received = hub.receive(WAIT_MS)
     assert received is not None
     report = metrics_decoder.decode(received[1])
     assert isinstance(report, Report)

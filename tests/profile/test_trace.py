@@ -187,7 +187,7 @@ def test_a_serving_rank_records_its_steps(tmp_path: Path, folder: Path, steps: s
             assert isinstance(supervisor.receive()[1], StepResult)
             driver.decode(0)
         supervisor.send(0, RankStop())
-        assert child.wait(30) == 0
+        assert child.wait(60) == 0
     found = read_timeline(tmp_path / "rank-0.json")  # "2:9" ends with the rank, after steps 2 and 3
     embeddings = [work for work in found.work if "embedding" in work.name or "index_select" in work.name]
     assert 0 < found.busy <= 1

@@ -34,7 +34,7 @@ def there(example: str, server: Server) -> str:
 
 def test_the_curl_line(demo: Server) -> None:
     [curl] = [block for block in blocks("sh") if block.startswith("curl")]
-    done = subprocess.run(["bash", "-c", there(curl, demo)], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(["bash", "-c", there(curl, demo)], capture_output=True, text=True, check=True, timeout=240)
     assert "Paris" in done.stdout
 
 

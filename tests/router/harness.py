@@ -19,7 +19,7 @@ from lightllm_rs.messages.router_start import JournalStart, RouterStart, Schedul
 from lightllm_rs.messages.sampling import Sampling
 from lightllm_rs.messages.sockets import Dealer, Hub, endpoint
 
-WAIT_MS = 10_000
+WAIT_MS = 60_000
 
 SCHEDULING = Scheduling(
     step_tokens=64,
@@ -57,6 +57,7 @@ class RouterProcess:
     metrics: Hub
     rank: Dealer
     clients: list[Dealer] = field(default_factory=list)
+    totals: dict[str, float] = field(default_factory=dict)
 
     def client(self, name: str = "http-0", identity: str = "http-0.1") -> Dealer:
         """An HTTP process that has said hello and got its answer."""
@@ -90,6 +91,21 @@ class RouterProcess:
         ones = pack_u32(np.ones(len(emitting)))
         self.rank.send(encode(steps.StepResult(plan.step, pack_u32(emitting), ones, pack_u32(tokens), [], 10)))
 
+    def conversation(
+        self, client: Dealer, take: Callable[[steps.StepPlan], None] | None = None
+    ) -> Iterator[requests.RouterMessage]:
+        """What the client hears; meanwhile each plan that comes is answered, or given to `take`."""
+        take = take or self.answer
+        until = time.monotonic() + WAIT_MS / 1000
+        while time.monotonic() < until:
+            if (frame := self.rank.receive(0)) is not None:
+                plan = steps.plan_decoder.decode(frame)
+                assert isinstance(plan, steps.StepPlan)
+                take(plan)
+            if (frame := client.receive(5)) is not None:
+                yield requests.router_decoder.decode(frame)
+        raise AssertionError("the router says nothing more")
+
     def figures(self) -> telemetry.Report:
         """The next report to the metric server."""
         got = self.metrics.receive(WAIT_MS)
@@ -103,12 +119,17 @@ class RouterProcess:
         return self.figures().samples
 
     def report(self, wanted: Callable[[dict[str, float]], bool]) -> dict[str, float]:
-        """The first report to the metric server whose values satisfy `wanted`."""
+        """The values after the first report that makes them satisfy `wanted`: gauges, and totals of all reports."""
         until = time.monotonic() + WAIT_MS / 1000
         while time.monotonic() < until:
-            values = {sample.name: sample.value for sample in self.samples()}
-            if wanted(values):
-                return values
+            values: dict[str, float] = {}
+            for sample in self.samples():
+                if sample.name.endswith("_total"):
+                    self.totals[sample.name] = self.totals.get(sample.name, 0.0) + sample.value
+                else:
+                    values[sample.name] = sample.value
+            if wanted(values | self.totals):
+                return values | self.totals
         raise AssertionError("no report was as wanted")
 
 

@@ -13,7 +13,7 @@ from lightllm_rs.messages.images import FIRST_SYNTHETIC, MAX_SPANS, ImageSpan
 from lightllm_rs.messages.router_start import JournalStart
 from lightllm_rs.messages.sampling import Sampling
 from lightllm_rs.replay import replay
-from router.harness import hear, router
+from router.harness import WAIT_MS, hear, router
 
 KEY = bytes(range(16))
 PROMPT = [1, 2, 3, 4, 5, 6, *range(FIRST_SYNTHETIC, FIRST_SYNTHETIC + 4), 7, 8]
@@ -140,7 +140,7 @@ def test_who_waits_for_an_image_is_refused_late_and_is_no_work(tmp_path: Path) -
         assert it.report(lambda values: values["lightllm_requests_awaiting_images"] == 1)["queue_size"] == 1
         while it.health.receive(0) is not None:
             pass
-        got = it.health.receive(5000)
+        got = it.health.receive(WAIT_MS)
         assert got is not None
         beat = telemetry.health_decoder.decode(got[1])
         assert isinstance(beat, telemetry.Heartbeat)
@@ -158,7 +158,7 @@ def test_a_journal_with_images_replays(tmp_path: Path) -> None:
         it.answer(it.plan())
         assert isinstance(hear(client), requests.StepOutput)
         it.control.send(b"router", encode(control.Stop()))
-        assert it.process.wait(10) == 0
+        assert it.process.wait(60) == 0
     assert '"image_ready"' in path.read_text()
     report = replay(path)
     assert report.identical, report.first

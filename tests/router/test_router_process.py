@@ -5,13 +5,11 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import pytest
-
 from lightllm_rs.messages import control, requests, steps, telemetry
 from lightllm_rs.messages.frames import encode, pack_u32, unpack_u32
 from lightllm_rs.metric.store import Store
 from messages.samples import UNIONS
-from router.harness import add, from_router, hear, router
+from router.harness import WAIT_MS, add, from_router, hear, router
 
 
 def rows_of(plan: steps.StepPlan) -> list[list[int]]:
@@ -129,12 +127,10 @@ def test_a_client_that_takes_nothing_in_is_cut_off_and_comes_back(tmp_path: Path
             if plan.detach:
                 break
         seen = 0
-        while True:
-            frame = client.receive(200)
-            if frame is None:
-                break
+        while seen <= 200:  # with what goes over the bound it stops
+            frame = client.receive(WAIT_MS)
+            assert frame is not None
             seen += len(frame)
-        assert seen > 200
         client.send(encode(requests.Received(seen)))
         failed = hear(client)
         assert isinstance(failed, requests.Failed)
@@ -180,12 +176,8 @@ def test_bytes_that_are_no_frames_are_counted_and_dropped(tmp_path: Path) -> Non
         assert it.process.poll() is None
         other = it.client("http-9", "http-9.1")
         other.send(add(70, [1], 1))
-        for _ in range(40):  # what decoded among the mangled frames may have asked for steps of its own
-            it.answer(it.plan())
-            if other.receive(20) is not None:
-                break
-        else:
-            pytest.fail("the request was not served")
+        # What decoded among the mangled frames may have asked for steps of its own.
+        assert isinstance(next(it.conversation(other)), requests.StepOutput)
 
 
 def test_an_answer_out_of_order_ends_the_router_loudly(tmp_path: Path) -> None:
@@ -197,14 +189,14 @@ def test_an_answer_out_of_order_ends_the_router_loudly(tmp_path: Path) -> None:
         fatal = from_router(it)
         assert isinstance(fatal, control.Fatal)
         assert "out of order" in fatal.message
-        assert it.process.wait(10) != 0
+        assert it.process.wait(60) != 0
 
 
 def test_stop_ends_router_and_rank(tmp_path: Path) -> None:
     with router(tmp_path) as it:
         it.control.send(b"router", encode(control.Stop()))
-        assert it.process.wait(10) == 0
-        frame = it.rank.receive(5000)
+        assert it.process.wait(60) == 0
+        frame = it.rank.receive(WAIT_MS)
         assert frame is not None
         assert isinstance(steps.plan_decoder.decode(frame), steps.RankStop)
 
@@ -216,10 +208,11 @@ def test_a_plan_without_an_answer_is_work_though_its_clients_are_gone(tmp_path: 
         it.plan()
         client.send(encode(requests.Abort([1])))
         it.report(lambda values: values["vllm:num_requests_running"] == 0)
-        for _ in range(2):
-            got = it.health.receive(5000)
-            assert got is not None
-            beat = telemetry.health_decoder.decode(got[1])
+        while it.health.receive(0) is not None:
+            pass  # some are older than that
+        got = it.health.receive(WAIT_MS)
+        assert got is not None
+        beat = telemetry.health_decoder.decode(got[1])
         assert isinstance(beat, telemetry.Heartbeat)
         assert beat.busy
         assert beat.progress == 0

@@ -40,15 +40,14 @@ def fill(it: RouterProcess, client: Dealer, runners: int = 4) -> list[steps.Step
 
 def served(it: RouterProcess, client: Dealer, plans: list[steps.StepPlan], wanted: int) -> list[int]:
     """Answers plans until `wanted` requests below 900 have ended; these in order."""
-    ended: list[int] = []
-    while len(ended) < wanted:
-        if not plans:
-            plans.append(it.plan())
+    while plans:
         it.answer(plans.pop(0))
-        while (frame := client.receive(30)) is not None:
-            message = requests.router_decoder.decode(frame)
-            assert isinstance(message, requests.StepOutput)
-            ended += [row.request for row in message.rows if row.finish != requests.RUNNING and row.request < 900]
+    ended: list[int] = []
+    for message in it.conversation(client):
+        assert isinstance(message, requests.StepOutput)
+        ended += [row.request for row in message.rows if row.finish != requests.RUNNING and row.request < 900]
+        if len(ended) >= wanted:
+            break
     return ended
 
 
@@ -86,14 +85,9 @@ def test_a_request_that_would_be_late_is_refused(tmp_path: Path) -> None:
         plans = fill(it, client)
         client.send(request(1, [1, 2], deadline_ms=1))
         client.send(request(2, [1, 2], deadline_ms=600_000))
-        failed = None
-        while failed is None:
-            if not plans:
-                plans.append(it.plan())
+        while plans:
             it.answer(plans.pop(0))
-            while (frame := client.receive(20)) is not None:
-                message = requests.router_decoder.decode(frame)
-                failed = message if isinstance(message, requests.Failed) else failed
+        failed = next(message for message in it.conversation(client) if isinstance(message, requests.Failed))
         assert (failed.request, failed.kind) == (1, "deadline")
         assert failed.retry_after >= 1
         assert "deadline" in failed.message
@@ -114,19 +108,22 @@ def test_choices_share_their_prompt(tmp_path: Path) -> None:
         copies = 0
         seeds: list[int] = []
         tokens: dict[int, list[int]] = {10: [], 11: [], 12: []}
-        ended = 0
-        while ended < 3:
-            plan = it.plan()
-            seeds += [attach.sampling.seed for attach in plan.attach]
-            computed += [row[2] for row in rows_of(plan) if not row[4] & steps.FROM_LAST]
+
+        def take(plan: steps.StepPlan) -> None:
+            nonlocal copies
+            seeds.extend(attach.sampling.seed for attach in plan.attach)
+            computed.extend(row[2] for row in rows_of(plan) if not row[4] & steps.FROM_LAST)
             copies += len(unpack_u32(plan.copies)) // 2
             it.answer(plan, lambda row: 40 + row)
-            while (frame := client.receive(30)) is not None:
-                output = requests.router_decoder.decode(frame)
-                assert isinstance(output, requests.StepOutput)
-                for row in output.rows:
-                    tokens[row.request] += unpack_u32(row.tokens).tolist()
-                    ended += row.finish != requests.RUNNING
+
+        ended = 0
+        for output in it.conversation(client, take):
+            assert isinstance(output, requests.StepOutput)
+            for row in output.rows:
+                tokens[row.request] += unpack_u32(row.tokens).tolist()
+                ended += row.finish != requests.RUNNING
+            if ended == 3:
+                break
         assert sorted(seeds) == [0, 5, 6]
         assert sum(computed) == 6 + 2, "the prompt once, and its last token for each of the others"
         assert copies == 2, "the last page is not full: each gets its own"
@@ -184,12 +181,10 @@ def drive(it: RouterProcess) -> None:
         )
     client.send(add(50, [], 1))
     client.send(encode(requests.Abort([3, 11])))
-    for count in range(60):
-        frame = it.rank.receive(300)
-        if frame is None:
-            break
-        plan = steps.plan_decoder.decode(frame)
-        assert isinstance(plan, steps.StepPlan)
+    count = 0
+
+    def take(plan: steps.StepPlan) -> None:
+        nonlocal count
         if count == 4:
             it.rank.send(encode(steps.StepFailed(plan.step, 0, "out of memory")))
         elif count == 6:
@@ -200,8 +195,18 @@ def drive(it: RouterProcess) -> None:
             it.rank.send(encode(steps.StepResult(plan.step, pack_u32(emitting), ones, tokens, extras, 10)))
         else:
             it.answer(plan, lambda row: 40 + row)
+        count += 1
+
+    left = {*range(1, 13), 50, 104, 108, 112} - {3, 11}
+    for message in it.conversation(client, take):
+        if isinstance(message, requests.StepOutput):
+            left -= {row.request for row in message.rows if row.finish != requests.RUNNING}
+        elif isinstance(message, requests.Failed):
+            left.discard(message.request)
+        if not left:
+            break
     it.control.send(b"router", encode(control.Stop()))
-    assert it.process.wait(10) == 0
+    assert it.process.wait(60) == 0
 
 
 @pytest.mark.parametrize("tokens", [False, True])

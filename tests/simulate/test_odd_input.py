@@ -58,7 +58,7 @@ def test_a_pipe_needs_its_format(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_an_output_that_nobody_takes(target: list[str]) -> None:
     command = [sys.executable, "-m", "lightllm_rs", *BASE, "--cost", "constant:20ms", *target]
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=200)
     assert done.returncode == 1
     assert done.stderr == "lightllm-rs: the output could not be written: No space left on device\n"
 

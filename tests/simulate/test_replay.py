@@ -21,13 +21,14 @@ async def traffic(url: str) -> None:
     """Requests of many kinds at once, and clients that leave."""
     draw = random.Random(5)
     limits = httpx.Limits(max_connections=100)
-    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=200, limits=limits) as client:
 
         async def one(number: int) -> None:
             prefix = [7] * 40 if number % 3 == 0 else [draw.randrange(3, 300) for _ in range(20)]
+            leaves = number % 7 == 2  # long before it has its tokens
             body = {
                 "prompt": SECRET if number == 0 else [*prefix, *(draw.randrange(3, 300) for _ in range(number % 9))],
-                "max_tokens": draw.randrange(1, 40),
+                "max_tokens": 75 if leaves else draw.randrange(1, 40),
                 "ignore_eos": number % 2 == 0,
                 "priority": number % 4,
                 "user": f"user {number % 3}",
@@ -40,8 +41,8 @@ async def traffic(url: str) -> None:
                 lines = 0
                 async for _ in response.aiter_lines():
                     lines += 1
-                    if number % 7 == 2 and lines > 4:
-                        return  # the client leaves
+                    if leaves and lines > 4:
+                        return
 
         await asyncio.gather(*(one(number) for number in range(60)))
 
@@ -50,7 +51,7 @@ async def traffic(url: str) -> None:
 def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("journal") / "journal.jsonl"
     flags = ("--kv-cache-tokens", "512", "--page-size", "4", "--max-num-seqs", "8", "--max-model-len", "128")
-    with serving("--backend", "mock", "--mock-step-ms", "2", "--journal", str(path), *flags) as server:
+    with serving("--backend", "mock", "--mock-step-ms", "10", "--journal", str(path), *flags) as server:
         asyncio.run(traffic(f"http://{server.host}:{server.port}"))
     return path
 
@@ -72,7 +73,7 @@ def test_what_was_served_is_decided_again(journal: Path, capsys: pytest.CaptureF
     assert figures["finished"] + figures["aborted"] == figures["requests"]
     assert figures["aborted"] >= 1
     assert figures["cached_tokens"] > 0
-    assert 0.002 <= figures["ttft"]["p50"] < figures["e2e"]["p99"]
+    assert 0.01 <= figures["ttft"]["p50"] < figures["e2e"]["p99"]
 
 
 def test_a_journal_is_a_trace_too(journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

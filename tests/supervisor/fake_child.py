@@ -3,7 +3,7 @@
 Behaviours, in the order given: "words TEXT" (Fatal, exit 1), "exit CODE", "print TEXT", "notice TEXT" (Notice),
 "holds BYTES" (Holds), "measures" (asks MayMeasure and waits for Measure), "arena" (makes one), "mute" (never ready),
 "wrong-protocol", "deaf" (does not hear Stop), "busy" (HTTP: never drained). An HTTP process answers each connection
-with the engine's state and the cache manager's, as the supervisor told it.
+with the engine's state and the cache manager's, as the supervisor told it, and in a second line all states so far.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Port:
     """The HTTP side: one line a connection."""
 
     def __init__(self, fd: int) -> None:
-        self.state = "no engine yet"
+        self.states = ["no engine yet"]
         self.cache = ""
         self._listener = socket.socket(fileno=fd)
         threading.Thread(target=self._answer, daemon=True).start()
@@ -53,7 +53,7 @@ class Port:
             except OSError:
                 return
             with connection, contextlib.suppress(OSError):
-                connection.sendall(f"{self.state}{self.cache} pid {os.getpid()}\n".encode())
+                connection.sendall(f"{self.states[-1]}{self.cache}\n{'; '.join(self.states)}\n".encode())
 
 
 def behave(child: Child, behaviour: str, value: str) -> None:
@@ -99,9 +99,9 @@ def main() -> None:
     while True:
         message = child.receive(None)
         if isinstance(message, EngineUp) and port:
-            port.state = f"up {message.epoch}"
+            port.states.append(f"up {message.epoch}")
         if isinstance(message, EngineDown) and port:
-            port.state = f"down because {message.reason}"
+            port.states.append(f"down because {message.reason}")
         if isinstance(message, CacheUp) and port:
             port.cache = f" {Path(message.endpoint).name}"
         if isinstance(message, CacheDown) and port:

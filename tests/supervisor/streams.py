@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from typing import Any
 
 import httpx
@@ -17,14 +16,12 @@ class Stream:
         chunks: pieces of text that have arrived.
         error: how it failed: the message of an error event, or of the connection's end; "" while all is well.
         finish: its finish reason, once it has one.
-        ended: `time.monotonic()` of its end.
     """
 
     def __init__(self, url: str, max_tokens: int, prompt: str = "The quick brown fox") -> None:
         self.chunks = 0
         self.error = ""
         self.finish = ""
-        self.ended = 0.0
         self._body = {"model": "tiny", "prompt": prompt, "max_tokens": max_tokens, "stream": True, "ignore_eos": True}
         self._url = url
         self.thread = threading.Thread(target=self._read, daemon=True)
@@ -42,7 +39,6 @@ class Stream:
             self.error = self.error or f"{type(error).__name__} {error}"
         if not self.error and not self.finish:
             self.error = "ended without a word"
-        self.ended = time.monotonic()
 
     def _take(self, event: dict[str, Any]) -> None:
         if "error" in event:

@@ -47,10 +47,10 @@ def test_a_new_cache_manager_has_a_new_epoch_and_nobody_else_restarts(fake_servi
     service.kill("cache")
 
     def replaced() -> bool:
-        seen.add(ask(url).partition(" pid")[0])
+        seen.add(ask(url))
         return "up 0 cache-1.sock" in seen
 
-    service.wait_for(replaced, seconds=20)
+    service.wait_for(replaced)
     assert seen <= {"up 0 cache-0.sock", "up 0 no cache", "up 0 cache-1.sock"}
     assert arenas_of(service) == {"1"}
     after = {name: child.pid for name, child in service.children().items()}
@@ -64,7 +64,7 @@ def test_its_users_restart_alone_and_hear_of_it(fake_service: FakeService, name:
     service = fake_service(sees=True)
     url = service.wait_ready()
     former = service.kill(name)
-    service.wait_for(service.restarted(name, former), seconds=20)
+    service.wait_for(service.restarted(name, former))
     wait_for_answer(service, url, "up 0 cache-0.sock")
     assert service.end() == 0
 
@@ -75,7 +75,7 @@ def test_three_failures_end_the_service(fake_service: FakeService, name: str) ->
     service.wait_ready()
     for _ in range(2):
         former = service.kill(name)
-        service.wait_for(service.restarted(name, former), seconds=20)
+        service.wait_for(service.restarted(name, former))
     service.kill(name)
     assert service.wait_end() == 1
     assert f"{name} failed three times" in service.stderr[-1]
@@ -88,7 +88,7 @@ def test_a_backend_measures_once_the_visual_servers_have_their_memory(fake_servi
     service.wait_ready()
     assert any("measured 0.00 (5 bytes for images)" in line for line in service.stdout)
     service.kill("backend-1")  # the memory is still taken when the backends start again
-    service.wait_for(lambda: any("serve again" in line for line in service.stderr), seconds=20)
+    service.wait_for(lambda: any("serve again" in line for line in service.stderr))
     assert service.end() == 0
 
 
@@ -97,7 +97,7 @@ def test_a_killed_supervisor_leaves_no_arena_behind_for_long(fake_service: FakeS
     first.wait_ready()
     (run_dir,) = first.base.iterdir()
     first.end(signal.SIGKILL)
-    first.assert_processes_end(10.0)
+    first.assert_processes_end(60.0)
     assert (ARENAS / arena_name(run_dir, 0)).exists()
     with contextlib.closing(RunDirectoryOf(first.base)) as other:
         assert other.path.exists()

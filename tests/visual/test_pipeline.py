@@ -27,7 +27,7 @@ from lightllm_rs.visual.main import threads
 from lightllm_rs.visual.pipeline import Bounds, Pipeline
 from lightllm_rs.visual.warm import worst_sizes
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")

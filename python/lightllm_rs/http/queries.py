@@ -12,8 +12,11 @@ from lightllm_rs.messages import telemetry as wire
 from lightllm_rs.messages.frames import BadFrame, encode
 from lightllm_rs.messages.sockets import AsyncDealer, endpoint
 
-ANSWER_SECONDS = 1.0
-"""A server that takes longer is being restarted."""
+HEALTH_SECONDS = 1.0
+"""A health server that takes longer is being restarted; who probes does not wait for long either."""
+
+METRICS_SECONDS = 5.0
+"""A scrape that is late on a busy machine is better than none: Prometheus waits for 10 s."""
 
 Answer = TypeVar("Answer", wire.HealthAnswer, wire.MetricsAnswer, wire.GaugesAnswer)
 
@@ -35,29 +38,33 @@ class Queries:
 
     async def health(self) -> wire.HealthAnswer | None:
         """What the health server thinks, or None if it does not answer."""
-        return await self._ask(self._health, wire.HealthQuery(self._number()), wire.HealthAnswer)
+        return await self._ask(self._health, wire.HealthQuery(self._number()), wire.HealthAnswer, HEALTH_SECONDS)
 
     async def metrics(self) -> str | None:
         """The page of all metrics."""
-        answer = await self._ask(self._metrics, wire.MetricsQuery(self._number()), wire.MetricsAnswer)
+        question = wire.MetricsQuery(self._number())
+        answer = await self._ask(self._metrics, question, wire.MetricsAnswer, METRICS_SECONDS)
         return None if answer is None else answer.text
 
     async def gauges(self, names: list[str]) -> list[float] | None:
         """Present values of some metrics."""
-        answer = await self._ask(self._metrics, wire.GaugesQuery(self._number(), names), wire.GaugesAnswer)
+        question = wire.GaugesQuery(self._number(), names)
+        answer = await self._ask(self._metrics, question, wire.GaugesAnswer, METRICS_SECONDS)
         return None if answer is None else answer.values
 
     def _number(self) -> int:
         self._next += 1
         return self._next
 
-    async def _ask(self, dealer: AsyncDealer, question: msgspec.Struct, kind: type[Answer]) -> Answer | None:
+    async def _ask(
+        self, dealer: AsyncDealer, question: msgspec.Struct, kind: type[Answer], patience: float
+    ) -> Answer | None:
         number = self._next
         future: asyncio.Future[wire.TelemetryAnswer] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         dealer.send(encode(question))
         try:
-            answer = await asyncio.wait_for(future, ANSWER_SECONDS)
+            answer = await asyncio.wait_for(future, patience)
         except asyncio.TimeoutError:
             return None
         finally:

@@ -28,7 +28,7 @@ from lightllm_rs.supervisor.signals import SignalPipe
 
 log = logging.getLogger(__name__)
 
-WORDS_SECONDS = 0.3
+WORDS_SECONDS = 1.0
 """A child's last words may be on their way still when it is dead: libzmq reads sockets in a thread of its own."""
 
 

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use lightllm_cache::{Arena, PAGE_BYTES, default_bytes, sweep};
 use lightllm_wire::cache::CacheStart;
@@ -8,14 +9,23 @@ use crate::Result;
 /// Beginning of the names of all arenas.
 const PREFIX: &str = "lightllm-rs-";
 
+/// A killed owner's lock outlives it for a moment: who reads of a process in `/proc` keeps its memory, and that the lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// A new arena, after those of killed owners are gone: what they had must not count against it, and one of them may have
 /// had the same name.
 pub fn make(start: &CacheStart) -> Result<Arena> {
     let path = Path::new(&start.arena);
     let directory = path.parent().unwrap_or(Path::new("/"));
     sweep(directory, PREFIX)?;
-    if let Some(name) = path.file_name() {
+    let until = Instant::now() + LOCK_PATIENCE;
+    while let Some(name) = path.file_name().filter(|_| path.exists()) {
         sweep(directory, &name.to_string_lossy())?;
+        if !path.exists() || Instant::now() > until {
+            break;
+        }
+        std::thread::sleep(LOCK_PAUSE);
     }
     let bytes = if start.bytes == 0 { default_bytes(directory)? } else { start.bytes };
     Ok(Arena::create(path, bytes, PAGE_BYTES)?)
