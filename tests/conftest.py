@@ -1,4 +1,7 @@
-"""What all tests share: GPU tests are skipped where there is no GPU."""
+"""What all tests share: GPU tests are skipped where there is no GPU, and property tests do the same each time.
+
+`pytest --hypothesis-profile explore` draws other examples than the last time.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Nothing here fails on a clock, whether it is an example's or that of their making.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("explore"), derandomize=True)
+settings.load_profile("same")
 
 # OpenMP's threads spin at their barriers; where several test processes share few cores, they spin against each other.
 # It must be set before torch is loaded, and servers that tests start inherit it.

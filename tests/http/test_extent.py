@@ -25,7 +25,7 @@ def small(run_dir: Path, tiny_folder: Path) -> Iterator[httpx.Client]:
     """A server that can hold 6 waiting and 64 running requests."""
     with (
         http_process(run_dir, tiny_folder, max_queued_requests=6, max_n=128) as process,
-        httpx.Client(base_url=process.url) as client,
+        httpx.Client(base_url=process.url, timeout=60) as client,
     ):
         yield client
 
