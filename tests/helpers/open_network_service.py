@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 from lightllm_rs.cli import parser
 from lightllm_rs.process.start import ChildStart
 from lightllm_rs.settings.flags import normalised
-from lightllm_rs.settings.sources import load
+from lightllm_rs.settings.sources import load_with_places
 from lightllm_rs.supervisor.child_process import default_command
 from lightllm_rs.supervisor.main import serve
 
@@ -23,4 +22,4 @@ def command(start: ChildStart) -> list[str]:
 
 if __name__ == "__main__":
     flags = parser().parse_args(normalised(["serve", *sys.argv[1:]]))
-    sys.exit(serve(load(flags, dict(os.environ)), command))
+    sys.exit(serve(*load_with_places(flags), command))
