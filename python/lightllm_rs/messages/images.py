@@ -30,3 +30,6 @@ class ImageSpan(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 IMAGE_GONE = "the features of an image of this request are gone: please send it again"
 """Error of a row whose features could not be had. Nothing is wrong with its request."""
+
+IMAGE_DEADLY = "visual servers died 3 times while they encoded this image"
+"""The cache manager's word on an image that is not tried again."""

@@ -42,8 +42,8 @@ pub enum LeaseState {
 }
 
 /// Encoders that may die at an item before it is given up. After the first it is encoded alone, so that the items that
-/// were beside it do not share its end.
-pub const MAX_DEATHS: u32 = 2;
+/// were beside it do not share its end; and a second time alone, since an encoder may also die of something else.
+pub const MAX_DEATHS: u32 = 3;
 
 /// What an item is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,15 @@ pub struct Take {
     pub max_pixels: u64,
 }
 
+/// What an encoder is encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hands {
+    Empty,
+    Full,
+    /// With an item at which another encoder died.
+    Suspect,
+}
+
 /// Written items in order, and encoders that ask for some.
 #[derive(Debug, Default)]
 pub struct Work {
@@ -45,11 +54,18 @@ impl Work {
     }
 
     /// The next items for the encoder that has asked first; None if there are none, or nobody asks.
-    pub fn next(&mut self, slots: &Slots) -> Option<(Take, Vec<Slot>)> {
-        if self.queue.is_empty() {
-            return None;
-        }
-        let take = self.takes.pop_front()?;
+    ///
+    /// An item at which an encoder died shares the next one with no other, or they would share its end: it goes to one
+    /// whose hands are empty, and that one gets nothing else meanwhile.
+    pub fn next(&mut self, slots: &Slots, hands: impl Fn(ClientId) -> Hands) -> Option<(Take, Vec<Slot>)> {
+        let first = self.queue.values().next()?;
+        let alone = slots[*first].deaths > 0;
+        let index = self.takes.iter().position(|take| match hands(take.client) {
+            Hands::Empty => true,
+            Hands::Full => !alone,
+            Hands::Suspect => false,
+        })?;
+        let take = self.takes.remove(index).expect("it was just found there");
         let (mut chosen, mut pixels) = (Vec::new(), 0_u64);
         for slot in self.queue.values().copied() {
             let item = &slots[slot];

@@ -182,11 +182,22 @@ impl Model {
             self.waiters.remove(0);
             self.overtaken = 0;
         }
-        while let Some((client, call, max_items, max_pixels)) = self.takes.first().copied() {
+        loop {
             let mut written: Vec<usize> =
                 (0..self.items.len()).filter(|index| self.items[*index].doing == Doing::Written).collect();
             written.sort_by_key(|index| self.items[*index].published);
             let Some(first) = written.first().copied() else { break };
+            // One that has a suspect at hand gets nothing, and a suspect goes to one that has nothing.
+            let may = |take: &(u64, u64, u32, u64)| {
+                let at_hand = |item: &&Item| match item.doing {
+                    Doing::Encoding(lease) => self.leases.iter().any(|known| known.0 == lease && known.1 == take.0),
+                    _ => false,
+                };
+                let at_hand: Vec<&Item> = self.items.iter().filter(at_hand).collect();
+                at_hand.is_empty() || (self.items[first].deaths == 0 && at_hand.iter().all(|item| item.deaths == 0))
+            };
+            let Some(asked) = self.takes.iter().position(may) else { break };
+            let (client, call, max_items, max_pixels) = self.takes.remove(asked);
             let mut chosen = vec![first];
             let mut pixels = sizes(self.items[first].key).2;
             if self.items[first].deaths == 0 {
@@ -206,7 +217,6 @@ impl Model {
                 leased.push((lease, key, State::Pending));
             }
             self.said.push((client, call, Said::Leased(leased)));
-            self.takes.remove(0);
         }
     }
 

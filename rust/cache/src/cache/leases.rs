@@ -69,7 +69,7 @@ impl Cache {
             State::Encoding { encoder } if encoder == lease => {
                 item.deaths += u32::from(end == End::Died);
                 if item.deaths >= MAX_DEATHS {
-                    let reason = format!("the visual server died {MAX_DEATHS} times while it encoded this image");
+                    let reason = format!("visual servers died {MAX_DEATHS} times while they encoded this image");
                     self.fail_item(slot, Rc::from(reason));
                 } else {
                     self.queue(slot);

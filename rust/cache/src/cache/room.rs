@@ -5,6 +5,7 @@ use super::{Answer, Cache, Granted, Want};
 use crate::Result;
 use crate::item::{ClientId, Item, Key, LeaseId, LeaseState, State};
 use crate::slots::Slot;
+use crate::work::{Hands, Take};
 
 impl Cache {
     /// Whether none of `wants` needs room.
@@ -119,10 +120,25 @@ impl Cache {
             self.bypassed = 0;
             self.tell(waiter.client, waiter.request, answer);
         }
-        while let Some((take, slots)) = self.work.next(&self.slots) {
+        while let Some((take, slots)) = self.next_work() {
             let granted = slots.into_iter().map(|slot| self.encode(take.client, slot)).collect();
             self.tell(take.client, take.request, Answer::Leased(granted));
         }
+    }
+
+    fn next_work(&mut self) -> Option<(Take, Vec<Slot>)> {
+        let (slots, leases, clients) = (&self.slots, &self.leases, &self.clients);
+        let hands = |client: ClientId| {
+            clients[&client].iter().fold(Hands::Empty, |hands, lease| {
+                let item = &slots[leases[lease].slot];
+                match item.state {
+                    State::Encoding { encoder } if encoder == *lease && item.deaths > 0 => Hands::Suspect,
+                    State::Encoding { encoder } if encoder == *lease && hands == Hands::Empty => Hands::Full,
+                    _ => hands,
+                }
+            })
+        };
+        self.work.next(slots, hands)
     }
 
     fn encode(&mut self, client: ClientId, slot: Slot) -> Granted {
