@@ -88,27 +88,37 @@ def visual(state: HealthState, now: float, busy: bool, progress: int = 0) -> Non
     state.heartbeat(Heartbeat("visual-0", busy, progress), now)
 
 
-def test_a_visual_server_that_encodes_nothing_is_unhealthy_after_the_limit() -> None:
+def test_a_visual_server_that_encodes_nothing_degrades_a_healthy_service() -> None:
     state = serving()
     for second in range(1, 100):
         beat(state, float(second))
         visual(state, float(second), busy=True, progress=second // 50)
-        assert state.healthy(float(second))[0]
+        assert state.degraded(float(second)) == ""
     for second in range(100, 120):
         beat(state, float(second))
         visual(state, float(second), busy=True, progress=1)
-        assert state.healthy(float(second))[0] == (second - 50 < 60)
-    assert "visual-0" in state.healthy(119.0)[1]
+        assert (state.degraded(float(second)) == "") == (second - 50 < 60)
+    assert "visual-0" in state.degraded(119.0)
+    assert state.ready(119.0) == (True, ""), "text is served"
     visual(state, 120.0, busy=True, progress=2)
-    assert state.healthy(120.0) == (True, "")
+    assert state.degraded(120.0) == ""
     visual(state, 121.0, busy=False, progress=2)
-    for second in range(122, 180):
-        beat(state, float(second))
-    assert state.healthy(180.0) == (True, "")
-    assert not state.healthy(181.0)[0], "it is silent, as a stopped process is"
+    assert state.degraded(180.0) == ""
+    assert state.degraded(181.0), "it is silent, as a stopped process is"
     state.service("down", 182.0)
     state.service("serving", 183.0)
-    assert state.healthy(184.0) == (True, "")
+    assert state.degraded(184.0) == ""
+
+
+def test_a_service_without_images_is_degraded_and_healthy() -> None:
+    state = serving()
+    state.service("serving", 1.0, images="processes of images die again and again")
+    beat(state, 1.5, busy=True, progress=3)
+    assert state.degraded(2.0) == "processes of images die again and again"
+    assert state.ready(2.0) == (True, "")
+    state.service("serving", 60.0)
+    assert state.degraded(61.0) == ""
+    assert not state.healthy(61.5)[0], "the same state again is no new start: the router is silent"
 
 
 def test_a_full_queue_flips_ready_only() -> None:

@@ -21,6 +21,7 @@ import psutil
 from lightllm_rs.supervisor.run_dir import ARENA_PREFIX, PREFIX
 
 PATIENCE_SECONDS = 180.0
+ARENA_PREFIXES = (ARENA_PREFIX, f"test-{ARENA_PREFIX}")
 
 
 class RunningService:
@@ -150,7 +151,7 @@ class RunningService:
         if seconds == 0.0:
             assert list(self.base.iterdir()) == []
         left = set(os.listdir("/dev/shm")) - self._shared_memory
-        others = {name for name in left if name.startswith(ARENA_PREFIX) and not name.startswith(tuple(self._arenas))}
+        others = {name for name in left if name.startswith(ARENA_PREFIXES) and not name.startswith(tuple(self._arenas))}
         assert left <= others  # services of other test runs come and go
 
     def assert_processes_end(self, seconds: float) -> None:

@@ -16,13 +16,14 @@ from helpers.tiny_seeing import write_configs
 from lightllm_rs.cache import CacheCorrupt, State
 from lightllm_rs.checkpoint import Checkpoint
 from lightllm_rs.http.call_images import INLINE_BYTES, CallImages
-from lightllm_rs.http.errors import ApiError, unavailable
+from lightllm_rs.http.errors import ApiError
 from lightllm_rs.http.image_model import KEY_BYTES, ImageModel
 from lightllm_rs.media import Picture
 from lightllm_rs.vision import open_geometry
 
 SECONDS = 60.0
 PICTURE = Picture(b"some bytes", 30, 20, "auto", "PNG")
+WANT = SimpleNamespace(key=bytes(16))
 
 
 def model(folder: Path, kind: str = "qwen2_vl", dtype: str = "auto", device: str = "cpu") -> ImageModel:
@@ -70,8 +71,12 @@ def test_the_size_of_features_goes_by_the_dtype(tmp_path: Path, dtype: str, devi
 
 
 def service_of(client: object, threads: ThreadPoolExecutor | None = None, seconds: float = SECONDS) -> Any:
+    async def client_after(lost: Any, seconds: float) -> object:
+        return client
+
     settings = SimpleNamespace(image_wait_timeout=seconds)
-    return SimpleNamespace(image_cache=SimpleNamespace(client=lambda: client), threads=threads, settings=settings)
+    cache = SimpleNamespace(client_after=client_after, why_down=lambda: None, is_deadly=lambda key: False)
+    return SimpleNamespace(image_cache=cache, threads=threads, settings=settings)
 
 
 class SlowLease:
@@ -102,7 +107,7 @@ def test_pages_are_given_back_only_when_nobody_writes_to_them_any_more() -> None
         with ThreadPoolExecutor(1) as threads:
             client = Client()
             service = service_of(client, threads)
-            picture = SimpleNamespace(picture=replace(PICTURE, data=bytes(INLINE_BYTES + 1)), want=None)
+            picture = SimpleNamespace(picture=replace(PICTURE, data=bytes(INLINE_BYTES + 1)), want=WANT)
             prompt: Any = SimpleNamespace(images=[picture], spans=[None], position_offset=0, close=lambda: None)
             call: Any = SimpleNamespace(has_output=False)
             images = CallImages(service, prompt)
@@ -160,7 +165,7 @@ def test_a_call_whose_images_never_come_is_answered() -> None:
     async def run() -> None:
         client, failed = Client(), asyncio.get_running_loop().create_future()
         prompt: Any = SimpleNamespace(
-            images=[SimpleNamespace(picture=PICTURE, want=None)],
+            images=[SimpleNamespace(picture=PICTURE, want=WANT)],
             spans=[SimpleNamespace(start=0, tokens=1, key=bytes(16), grid=[1, 1, 1])],
             position_offset=0,
             close=lambda: None,
@@ -194,14 +199,15 @@ def test_a_call_that_is_sent_again_waits_for_a_cache_manager() -> None:
             self.up = asyncio.Event()
             self.up.set()
 
-        def client(self) -> Client:
-            if not self.up.is_set():
-                raise unavailable("the image cache is starting", "image_cache")
-            return Client()
-
         async def client_after(self, lost: Any, seconds: float) -> Client:
             await self.up.wait()
             return Client()
+
+        def why_down(self) -> None:
+            return None
+
+        def is_deadly(self, key: bytes) -> bool:
+            return False
 
     async def run() -> tuple[int, list[ApiError]]:
         cache, sent, failed = Cache(), asyncio.Queue[int](), []
@@ -210,7 +216,7 @@ def test_a_call_that_is_sent_again_waits_for_a_cache_manager() -> None:
             image_cache=cache, observer=observer, settings=SimpleNamespace(image_wait_timeout=SECONDS)
         )
         span = SimpleNamespace(start=0, tokens=1, key=bytes(16), grid=(1, 1, 1))
-        image = SimpleNamespace(picture=PICTURE, want=None)
+        image = SimpleNamespace(picture=PICTURE, want=WANT)
         prompt: Any = SimpleNamespace(images=[image], spans=[span], position_offset=0, close=lambda: None)
         call: Any = SimpleNamespace(
             has_output=False,

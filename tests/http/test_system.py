@@ -37,6 +37,11 @@ def test_health_follows_the_health_server(process: HttpProcess, client: httpx.Cl
     for path, word in (("/health", "unhealthy"), ("/ready", "busy")):
         process.wait(lambda path=path, word=word: said(client, path) == (503, word))
     assert client.get("/live").status_code == 200
+    process.health = HealthAnswer(0, healthy=True, ready=True, reason="no images")
+    assert (client.get("/health").status_code, client.get("/health").text) == (200, "degraded")
+    assert (client.get("/ready").status_code, client.get("/ready").text) == (200, "ok")
+    process.health = HealthAnswer(0, healthy=True, ready=False, reason="the queue is full")
+    assert (client.get("/health").status_code, client.get("/health").text) == (200, "ok")
     process.answers_health = False
     assert (client.get("/health").status_code, client.get("/health").text) == (503, "unknown")
     assert client.get("/ready").status_code == 200, "the engine is up, and that is all that this process knows"

@@ -104,6 +104,7 @@ UNIONS: dict[str, list[msgspec.Struct]] = {
         control.Drained(),
         control.Holds(3 << 30),
         control.MayMeasure(),
+        control.Beat(True, 12),
     ],
     "SupervisorMessage": [
         control.EngineUp(3, "ipc:///run/requests-3.sock"),
@@ -111,12 +112,14 @@ UNIONS: dict[str, list[msgspec.Struct]] = {
         control.Drain(),
         control.CacheUp(1, "ipc:///run/cache-1.sock"),
         control.CacheDown(),
-        control.Measure(3 << 30),
+        control.Measure(3 << 30, 1 << 30),
+        control.ImagesDown(4.0),
+        control.ImagesUp(),
         control.Stop(),
     ],
     "HealthMessage": [
         telemetry.Heartbeat("router", True, 77, False),
-        telemetry.ServiceState("serving"),
+        telemetry.ServiceState("serving", "visual 0 was killed by SIGKILL"),
         telemetry.HealthQuery(1),
     ],
     "MetricsMessage": [

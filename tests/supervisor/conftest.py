@@ -39,6 +39,8 @@ def fake_service(tmp_path: Path, tiny_model: Path) -> Iterator[FakeService]:
             **settings: Any,
         ) -> RunningService:
             settings = {"model": str(tiny_model), "backend": "mock", "port": 0} | settings
+            if sees:
+                settings = {"visual_stall_seconds": 3600} | settings  # fake visual servers do not say that they live
             asked = json.dumps({"settings": settings, "children": children or {}, "sees": sees, "gpus": gpus})
             script = Path(__file__).with_name("fake_service.py")
             return stack.enter_context(RunningService([sys.executable, str(script), asked], Path(long_base or base)))

@@ -1,14 +1,16 @@
 """A child that behaves as its arguments say: `python fake_child.py BEHAVIOUR...`, in place of `lightllm_rs.process`.
 
-Behaviours, in the order given: "words TEXT" (Fatal, exit 1), "exit CODE", "print TEXT", "notice TEXT" (Notice),
-"holds BYTES" (Holds), "measures" (asks MayMeasure and waits for Measure), "arena" (makes one), "mute" (never ready),
-"wrong-protocol", "deaf" (does not hear Stop), "busy" (HTTP: never drained). An HTTP process answers each connection
-with the engine's state and the cache manager's, as the supervisor told it, and in a second line all states so far.
+Behaviours, in the order given: "words TEXT" (Fatal, exit 1), "exit CODE", "once FILE" (exit 1 if the file is there,
+otherwise make it), "print TEXT", "notice TEXT" (Notice), "holds BYTES" (Holds), "measures" (asks MayMeasure and waits
+for Measure), "arena" (makes one), "mute" (never ready), "wrong-protocol", "deaf" (does not hear Stop), "busy" (HTTP:
+never drained). An HTTP process answers each connection with the engine's state and the cache manager's, as the
+supervisor told it, and in a second line all states so far; it prints what it is told of images.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
 import sys
@@ -26,6 +28,8 @@ from lightllm_rs.messages.control import (
     EngineDown,
     EngineUp,
     Holds,
+    ImagesDown,
+    ImagesUp,
     MayMeasure,
     Measure,
     Notice,
@@ -64,6 +68,12 @@ def behave(child: Child, behaviour: str, value: str) -> None:
         sys.exit(1)
     if behaviour == "exit":
         os._exit(int(value))
+    if behaviour == "once":
+        if Path(value).exists():
+            child.fatal("not again")
+            child.close()
+            sys.exit(1)
+        Path(value).touch()
     if behaviour == "notice":
         child.open_control().send(encode(Notice(value)))
     if behaviour == "print":
@@ -74,9 +84,11 @@ def behave(child: Child, behaviour: str, value: str) -> None:
         child.open_control().send(encode(MayMeasure()))
         answer = child.receive(None)
         assert isinstance(answer, Measure)
-        child.phase("measured", 0.0, f"{answer.bytes} bytes for images")
+        child.phase("measured", 0.0, f"{answer.bytes} bytes for images, {answer.missing} missing")
     if behaviour == "arena":
-        (ARENAS / arena_name(Path(child.start.run_dir), child.start.epoch)).touch(exist_ok=False)
+        arena = ARENAS / arena_name(Path(child.start.run_dir), child.start.epoch)
+        # Locked for as long as this process lives, or a real cache manager that starts beside it would remove it.
+        fcntl.flock(os.open(arena, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), fcntl.LOCK_EX)
     if behaviour == "wrong-protocol":
         child.open_control().send(encode(ChildHello(999, child.start.process, os.getpid())))
         time.sleep(60)
@@ -106,6 +118,8 @@ def main() -> None:
             port.cache = f" {Path(message.endpoint).name}"
         if isinstance(message, CacheDown) and port:
             port.cache = " no cache"
+        if isinstance(message, ImagesDown | ImagesUp) and port:
+            print("images down" if isinstance(message, ImagesDown) else "images up", flush=True)
         if isinstance(message, Drain) and "busy" not in behaviours:
             child.drained()
         if isinstance(message, Stop) and "deaf" not in behaviours:

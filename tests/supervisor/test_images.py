@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 from collections.abc import Iterator
@@ -69,16 +70,60 @@ def test_its_users_restart_alone_and_hear_of_it(fake_service: FakeService, name:
     assert service.end() == 0
 
 
+def news_of_images(service: RunningService) -> list[str]:
+    """What the HTTP process was told, in order."""
+    return [line for line in service.stderr if line in ("images down", "images up")]
+
+
 @pytest.mark.parametrize("name", ["cache", "visual-0"])
-def test_three_failures_end_the_service(fake_service: FakeService, name: str) -> None:
+def test_they_come_back_for_ever_and_text_goes_on(fake_service: FakeService, name: str) -> None:
     service = fake_service(WITH_ARENA, sees=True)
-    service.wait_ready()
-    for _ in range(2):
+    url = service.wait_ready()
+    untouched = {other: child.pid for other, child in service.children().items() if other != name}
+    for death, pause in enumerate(("", " in 1 s", " in 2 s", " in 4 s")):
+        if name == "cache":
+            wait_for_answer(service, url, f"up 0 cache-{death}.sock")
         former = service.kill(name)
+        end = f"{name.replace('-', ' ')} was killed by SIGKILL; starting it again{pause}"
+        service.wait_for(lambda end=end: any(line.endswith(end) for line in service.stderr))
         service.wait_for(service.restarted(name, former))
-    service.kill(name)
+        told = ["images down", "images up"] * death  # a first death is over in a moment
+        service.wait_for(lambda told=told: news_of_images(service) == told)
+    wait_for_answer(service, url, "up 0 cache-4.sock" if name == "cache" else "up 0 cache-0.sock")
+    after = {other: child.pid for other, child in service.children().items()}
+    assert untouched.items() <= after.items()
+    assert service.end() == 0
+    service.assert_nothing_left()
+
+
+def test_one_visual_server_is_enough(fake_service: FakeService, tmp_path: Path) -> None:
+    children = {f"visual-{number}": [f"once {tmp_path / str(number)}"] for number in range(2)}
+    service = fake_service(children, sees=True, visual_dp=2)
+    service.wait_ready()
+    service.kill("visual-0")
+    service.wait_for(lambda: any("visual 0: not again; starting it again in 2 s" in line for line in service.stderr))
+    assert news_of_images(service) == []
+    service.kill("visual-1")
+    service.wait_for(lambda: news_of_images(service)[:1] == ["images down"])
+    (tmp_path / "0").unlink()
+    service.wait_for(lambda: news_of_images(service)[-1:] == ["images up"])
+    assert service.end() == 0
+
+
+def test_a_start_ends_with_the_words_of_a_visual_server_that_fails(fake_service: FakeService) -> None:
+    service = fake_service({"visual-0": ["words the GPU is full"]}, sees=True)
     assert service.wait_end() == 1
-    assert f"{name} failed three times" in service.stderr[-1]
+    assert service.stderr[-1] == "lightllm-rs: visual 0: the GPU is full"
+    service.assert_nothing_left()
+
+
+def test_one_that_is_silent_is_killed_and_started_again(fake_service: FakeService) -> None:
+    service = fake_service(sees=True, visual_stall_seconds=0.5)  # a fake child says nothing
+    service.wait_ready()
+    killed = "visual-0 has said nothing for"
+    service.wait_for(lambda: any(killed in line and line.endswith("and is killed") for line in service.stderr))
+    service.wait_for(lambda: "visual-0" in service.children())
+    assert service.end() == 0
     service.assert_nothing_left()
 
 
@@ -86,9 +131,23 @@ def test_a_backend_measures_once_the_visual_servers_have_their_memory(fake_servi
     children = {"backend-0": ["measures"], "backend-1": ["print unmeasured"], "visual-0": ["holds 5"]}
     service = fake_service(children, sees=True, gpus=3, backend="torch", device="cuda", tp=2, visual_gpu=0, visual_dp=1)
     service.wait_ready()
-    assert any("measured 0.00 (5 bytes for images)" in line for line in service.stdout)
+    assert any("measured 0.00 (5 bytes for images, 0 missing)" in line for line in service.stdout)
     service.kill("backend-1")  # the memory is still taken when the backends start again
     service.wait_for(lambda: any("serve again" in line for line in service.stderr))
+    assert service.end() == 0
+
+
+def test_the_engine_starts_again_without_a_visual_server_that_never_comes_back(
+    fake_service: FakeService, tmp_path: Path
+) -> None:
+    children = {"backend-0": ["measures"], "visual-0": [f"once {tmp_path / 'lived'}", "holds 5"]}
+    service = fake_service(children, sees=True, gpus=1, backend="torch", device="cuda")
+    url = service.wait_ready()
+    service.kill("visual-0")
+    service.wait_for(lambda: news_of_images(service))
+    service.kill("backend-0")
+    wait_for_answer(service, url, "up 1")
+    assert "images up" not in news_of_images(service)
     assert service.end() == 0
 
 
@@ -96,9 +155,9 @@ def test_a_killed_supervisor_leaves_no_arena_behind_for_long(fake_service: FakeS
     first = fake_service(WITH_ARENA, sees=True)
     first.wait_ready()
     (run_dir,) = first.base.iterdir()
+    assert (ARENAS / arena_name(run_dir, 0)).exists()
     first.end(signal.SIGKILL)
     first.assert_processes_end(60.0)
-    assert (ARENAS / arena_name(run_dir, 0)).exists()
     with contextlib.closing(RunDirectoryOf(first.base)) as other:
         assert other.path.exists()
         assert not (ARENAS / arena_name(run_dir, 0)).exists()
@@ -117,11 +176,13 @@ def files(tmp_path: Path) -> Iterator[Path]:
     run_dir = tmp_path / f"llrs-{os.getpid()}x"
     made = [arena_name(run_dir, epoch) for epoch in (0, 1, 12)]
     made += [arena_name(run_dir, 0) + "-other", arena_name(Path(f"{run_dir}y"), 0)]
-    for name in made:
-        (ARENAS / name).touch(exist_ok=False)
-    yield run_dir
-    for name in made:
-        (ARENAS / name).unlink(missing_ok=True)
+    with contextlib.ExitStack() as stack:
+        for name in made:
+            file = stack.enter_context((ARENAS / name).open("x"))
+            fcntl.flock(file, fcntl.LOCK_EX)  # or a cache manager that starts beside this test would remove it
+        yield run_dir
+        for name in made:
+            (ARENAS / name).unlink(missing_ok=True)
 
 
 def test_only_arenas_of_the_run_directory_are_removed(files: Path) -> None:

@@ -92,13 +92,13 @@ class ModelBackend(ABC):
         slots: the host's side of the slots; set by `init_model`.
         takes_images: requests may have images in their prompts; a backend of a model that sees sets it in `init_model`.
         before_measuring: called by `init_model` before it looks how much memory of a GPU is free; returns how much of
-            what is in use then is of visual servers, in bytes.
+            what is in use then is of visual servers, and how much has to stay free for others of them, in bytes.
     """
 
     capacity: Capacity
     slots: SlotTable
     takes_images: bool = False
-    before_measuring: Callable[[], int] = staticmethod(lambda: 0)
+    before_measuring: Callable[[], tuple[int, int]] = staticmethod(lambda: (0, 0))
 
     @abstractmethod
     def init_model(self, options: BackendOptions, phase: PhaseReporter) -> Capacity:

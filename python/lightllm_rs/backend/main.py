@@ -76,14 +76,15 @@ def make_backend(child: Child) -> ModelBackend:
     return TorchBackend()
 
 
-def let_visual_servers_take_memory(child: Child) -> int:
-    """Waits until the visual servers of the same GPU have all that they will take; returns how many bytes."""
+def let_visual_servers_take_memory(child: Child) -> tuple[int, int]:
+    """Waits until the visual servers of the same GPU have all that they will take; returns how many bytes that is, and
+    how many more have to stay free for those that are not there."""
     began = time.perf_counter()
     child.open_control().send(encode(MayMeasure()))
     while not isinstance(message := child.receive(None), Measure):
         pass  # nothing else is said to a process that is not ready
     child.phase("visual servers", time.perf_counter() - began, f"{message.bytes / (1 << 30):.2f} GiB of this GPU")
-    return message.bytes
+    return message.bytes, message.missing
 
 
 def step_trace(start: ChildStart) -> StepTrace | None:

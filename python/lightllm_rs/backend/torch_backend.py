@@ -171,7 +171,7 @@ class TorchBackend(ModelBackend):
         if self.device.type == "cpu":
             free, total = device_memory(self.device)
             return Room(free, total, estimated_working(config, draft, tokens) + images)
-        visual = self.before_measuring()
+        visual, missing = self.before_measuring()
         try:
             torch.cuda.empty_cache()
             self.open(worst_capacity(draft, tokens))
@@ -198,6 +198,7 @@ class TorchBackend(ModelBackend):
         del self.kv, self.state
         torch.cuda.empty_cache()
         free, total = device_memory(self.device)
+        free, visual = max(0, free - missing), visual + missing  # it counts as taken already
         working += TokenCounts.bytes(draft.slots, draft.vocab) + images
         graphs = 0
         if not options.eager:

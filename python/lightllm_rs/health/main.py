@@ -27,12 +27,13 @@ def answer(state: HealthState, frame: bytes, telemetry: Telemetry, process: str)
         state.heartbeat(message, now)
         return None
     if isinstance(message, ServiceState):
-        state.service(message.state, now)
+        state.service(message.state, now, message.images)
         return None
     assert isinstance(message, HealthQuery)
     healthy, why_unhealthy = state.healthy(now)
     ready, why_unready = state.ready(now)
-    return encode(HealthAnswer(message.query, healthy, ready, why_unhealthy or why_unready))
+    reason = why_unhealthy or why_unready or state.degraded(now)
+    return encode(HealthAnswer(message.query, healthy, ready, reason))
 
 
 def run(child: Child) -> None:

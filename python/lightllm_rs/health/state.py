@@ -49,18 +49,20 @@ class HealthState:
         self._state = "loading"
         self._router = Work(now)  # heard of, or the begin of its duty
         self._visual: dict[str, Work] = {}
+        self._images = ""
         self._full = False
 
     def heartbeat(self, beat: Heartbeat, now: float) -> None:
-        """A process lives. Only work of the router and of visual servers counts: one of them has what is in flight."""
+        """A process lives. Work of the router counts for the health, that of visual servers for what is degraded."""
         if beat.process == "router":
             self._router.heartbeat(beat, now)
             self._full = beat.full
         elif beat.process.startswith("visual-"):
             self._visual.setdefault(beat.process, Work(now)).heartbeat(beat, now)
 
-    def service(self, state: str, now: float) -> None:
-        """The supervisor's word: "loading", "serving", "draining" or "down"."""
+    def service(self, state: str, now: float, images: str = "") -> None:
+        """The supervisor's word: "loading", "serving", "draining" or "down"; and why no image can be encoded."""
+        self._images = images
         if state != self._state and state == "serving":
             self._router, self._full = Work(now), False
             self._visual.clear()
@@ -76,11 +78,18 @@ class HealthState:
         stuck = self._router.stuck_seconds(now)
         if stuck >= self._stall_seconds:
             return False, f"requests are running and no step has ended for {stuck:.0f} s"
+        return True, ""
+
+    def degraded(self, now: float) -> str:
+        """What does not work of a service that serves text; "" if all does. Images are no reason to end or to avoid
+        such a service: requests with images get a 503 of their own."""
+        if self._images:
+            return self._images
         for process, work in self._visual.items():
             stuck = max(now - work.heard, work.stuck_seconds(now))  # it says once a second that it lives
             if stuck >= self._stall_seconds:
-                return False, f"{process} has not encoded an image, or not said that it lives, for {stuck:.0f} s"
-        return True, ""
+                return f"{process} has not encoded an image, or not said that it lives, for {stuck:.0f} s"
+        return ""
 
     def ready(self, now: float) -> tuple[bool, str]:
         """Whether a request sent now would be taken, and if not, why."""

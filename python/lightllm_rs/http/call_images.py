@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lightllm_rs.cache import CacheGone, CacheTooLarge, Lease, State
 from lightllm_rs.http.errors import ApiError, bad_request, images_lost, internal, unavailable
-from lightllm_rs.messages.images import ImageSpan
+from lightllm_rs.messages.images import IMAGE_DEADLY, ImageSpan
 
 if TYPE_CHECKING:
     from lightllm_rs.cache import AsyncCacheClient
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from lightllm_rs.http.service import Service
 
 log = logging.getLogger(__name__)
+
+NEW_SECONDS = 2.0
+"""A new request waits so long for a cache manager: one that died is back sooner, unless it dies again and again."""
 
 LOST_SECONDS = 1.7
 """A request whose images are lost waits so long for a new cache manager: it is answered within two seconds."""
@@ -94,10 +97,8 @@ class CallImages:
             call.fail(internal())
 
     async def _run(self, call: Call) -> None:
-        if self._sent:  # the cache manager may have died, and the next one not be there yet
-            self._client = await self._cache.client_after(None, LOST_SECONDS)
-        else:
-            self._client = self._cache.client()
+        # The cache manager may have died, and the next one not be there yet.
+        self._client = await self._cache.client_after(None, LOST_SECONDS if self._sent else NEW_SECONDS)
         seconds = self._service.settings.image_wait_timeout
         while True:
             try:
@@ -118,9 +119,8 @@ class CallImages:
                 self._client = await self._cache.client_after(self._client, LOST_SECONDS)
 
     async def _serve(self, call: Call, client: AsyncCacheClient) -> None:
-        images = self._prompt.images
         began = time.perf_counter()
-        self._leases = await client.acquire([image.want for image in images])
+        self._leases = await self._acquire(client)
         await self._write(client, [number for number, lease in enumerate(self._leases) if lease.state == State.WRITE])
         ready = [lease.state == State.READY for lease in self._leases]
         spans = [
@@ -143,6 +143,23 @@ class CallImages:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
         self._service.observer.images_ready(time.perf_counter() - began)
+
+    async def _acquire(self, client: AsyncCacheClient) -> list[Lease]:
+        """Leases of all images. Raises ApiError 400 for one that is not tried again, and 503 while none can be encoded
+        and not all are there."""
+        wants = [image.want for image in self._prompt.images]
+        for number, want in enumerate(wants):
+            if self._cache.is_deadly(want.key):
+                raise self._prompt.failure(number, IMAGE_DEADLY)
+        down = self._cache.why_down()
+        if down is None:
+            return await client.acquire(wants)
+        found = await client.lease([want.key for want in wants])
+        there = [lease for lease in found if lease is not None]
+        if len(there) < len(found):
+            client.release(there)
+            raise down
+        return there
 
     async def _write(self, client: AsyncCacheClient, numbers: Sequence[int]) -> None:
         """Puts the originals in that nobody else has."""
@@ -173,6 +190,8 @@ class CallImages:
                 call.image_ready(number)
                 return
             if state == State.FAILED:
+                if lease.error == IMAGE_DEADLY:
+                    self._cache.remember_deadly(self._prompt.images[number].want.key)
                 raise self._prompt.failure(number, lease.error)
             await self._write(client, [number])  # who was to write it is gone
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import msgspec
@@ -74,9 +75,16 @@ def bad_request(message: str, param: str | None = None, code: str | None = None)
     return ApiError(400, message, param=param, code=code)
 
 
-def unavailable(message: str, code: str = "not_ready") -> ApiError:
+def unavailable(message: str, code: str = "not_ready", retry_after: int = RETRY_SECONDS) -> ApiError:
     """Not now: 503 with `Retry-After`."""
-    return ApiError(503, message, code=code, retry_after=RETRY_SECONDS)
+    return ApiError(503, message, code=code, retry_after=retry_after)
+
+
+def images_unavailable(seconds: float) -> ApiError:
+    """No image can be encoded, and the next try is in so many seconds: 503."""
+    wait = max(RETRY_SECONDS, math.ceil(seconds) + 1)  # a start takes some time too
+    message = f"images are unavailable at the moment: send the request again in {wait} s, or without images"
+    return unavailable(message, "images_unavailable", wait)
 
 
 def images_lost() -> ApiError:

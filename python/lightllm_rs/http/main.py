@@ -130,6 +130,9 @@ class HttpProcess:
         elif isinstance(message, control.CacheDown):
             if self._service.image_cache is not None:
                 self._service.image_cache.disconnect()
+        elif isinstance(message, control.ImagesDown | control.ImagesUp):
+            if self._service.image_cache is not None:
+                self._service.image_cache.down_for(getattr(message, "seconds", None))
         elif isinstance(message, control.Drain):
             self._service.draining = True
             self._server.stop_accepting()

@@ -54,7 +54,19 @@ class MayMeasure(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="me
     waits for `Measure`."""
 
 
-ChildMessage = ChildHello | Phase | Ready | Notice | Fatal | Drained | Holds | MayMeasure
+class Beat(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="beat"):
+    """Once a second, from a visual server.
+
+    Attributes:
+        busy: it has taken images.
+        progress: any number that changes when something is done for them.
+    """
+
+    busy: bool
+    progress: int
+
+
+ChildMessage = ChildHello | Phase | Ready | Notice | Fatal | Drained | Holds | MayMeasure | Beat
 
 
 class EngineUp(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="up"):
@@ -104,12 +116,29 @@ class Measure(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="measu
 
     Attributes:
         bytes: how much that is.
+        missing: what those of them need that died again and again, and are not there; it has to stay free.
     """
 
     bytes: int
+    missing: int = 0
 
 
-SupervisorMessage = EngineUp | EngineDown | Drain | Stop | CacheUp | CacheDown | Measure
+class ImagesDown(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="images-down"):
+    """Processes of images die again and again: no image can be encoded until the next ImagesUp. Goes to the HTTP
+    processes.
+
+    Attributes:
+        seconds: until the next try.
+    """
+
+    seconds: float
+
+
+class ImagesUp(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="images-up"):
+    """Images can be encoded again."""
+
+
+SupervisorMessage = EngineUp | EngineDown | Drain | Stop | CacheUp | CacheDown | Measure | ImagesDown | ImagesUp
 
 child_decoder: FrameDecoder[ChildMessage] = FrameDecoder(ChildMessage)
 supervisor_decoder: FrameDecoder[SupervisorMessage] = FrameDecoder(SupervisorMessage)

@@ -13,7 +13,7 @@ class Heartbeat(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="hea
     Attributes:
         process: "router", "backend-0", "http-0", ...
         busy: work is in flight (router and visual servers; the others say False).
-        progress: any number that changes when work is done (steps that the router saw end, images encoded or refused).
+        progress: any number that changes when work is done (steps that ended, parts of the work for images).
         full: the queue refuses new requests (router only).
     """
 
@@ -24,9 +24,14 @@ class Heartbeat(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="hea
 
 
 class ServiceState(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="state"):
-    """From the supervisor: "loading", "serving", "draining" or "down"."""
+    """From the supervisor: "loading", "serving", "draining" or "down".
+
+    Attributes:
+        images: why no image can be encoded; "" if one can, and for a model of text.
+    """
 
     state: str
+    images: str = ""
 
 
 class HealthQuery(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="health?"):
@@ -39,7 +44,7 @@ HealthMessage = Heartbeat | ServiceState | HealthQuery
 
 
 class HealthAnswer(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="health"):
-    """`reason` says in one line why not, when not."""
+    """`reason` says in one line why not, when not; of a service that is both, what of it does not work."""
 
     query: int
     healthy: bool

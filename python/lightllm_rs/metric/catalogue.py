@@ -157,6 +157,12 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("lightllm_ignored_fields_total", "counter", "http", "Unknown fields in requests."),
     Metric("lightllm_process_cpu_seconds_total", "counter", "metric", "CPU time of a process.", ("process",)),
     Metric("lightllm_startup_seconds", "gauge", "supervisor", "Time of a part of the start.", ("process", "phase")),
+    Metric(
+        "lightllm_images_available",
+        "gauge",
+        "supervisor",
+        "1 if images can be encoded, 0 while processes of images die again and again; of a model that takes images.",
+    ),
     Metric("lightllm_process_restarts_total", "counter", "supervisor", "Processes started again.", ("process",)),
 )
 

@@ -36,6 +36,15 @@ class ImageSettings(EngineSettings, frozen=True, kw_only=True):
         int,
         meta("threads of a visual server that decode and resize (0: auto, one a core and at most 16)", low=0, high=256),
     ] = 0
+    visual_stall_seconds: Annotated[
+        float,
+        meta(
+            "seconds without a sign of life, or with images and no progress, after which a visual server is killed and "
+            "started again (0: auto, half of --image-wait-timeout and at least 10)",
+            low=0,
+            high=86_400,
+        ),
+    ] = 0.0
     max_images: Annotated[int, meta("most images of one prompt", low=0, high=10_000)] = 16
     max_image_bytes: Annotated[
         int, meta("longest image, as it is stored; one in base64 must also fit into the body", low=1, high=1 << 30)

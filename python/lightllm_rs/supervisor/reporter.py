@@ -13,15 +13,30 @@ from lightllm_rs.supervisor.child_process import ChildProcess
 
 
 class Reporter:
-    """Sends the state of the service at each change, and figures when told to."""
+    """Sends the state of the service at each change, and figures when told to.
 
-    def __init__(self, start: ChildStart) -> None:
+    Args:
+        sees: whether the model takes images.
+    """
+
+    def __init__(self, start: ChildStart, sees: bool) -> None:
         self._health = Dealer(endpoint(start.run_dir, "health"), f"supervisor.{os.getpid()}")
         self._telemetry = Telemetry(start, health=self._health)
+        self._state, self._images = "loading", ""
+        if sees:
+            self._telemetry.gauge("lightllm_images_available", 1.0)
 
     def state(self, state: str) -> None:
         """ "loading", "serving", "draining" or "down"."""
-        self._health.send(encode(ServiceState(state)))
+        self._state = state
+        self._health.send(encode(ServiceState(state, self._images)))
+
+    def images(self, why: str) -> None:
+        """Why no image can be encoded; "" if one can."""
+        self._images = why
+        self._health.send(encode(ServiceState(self._state, why)))
+        self._telemetry.gauge("lightllm_images_available", 0.0 if why else 1.0)
+        self._telemetry.flush()
 
     def started(self, child: ChildProcess) -> None:
         """How long the child took, phase by phase, and until it was ready."""

@@ -1,9 +1,10 @@
-"""When to give up."""
+"""When to give up, and how long to wait before the next try."""
 
 from __future__ import annotations
 
 MOST_FAILURES = 3
 SERVICE_SECONDS = 60.0
+LONGEST_PAUSE = 60.0
 
 
 class Restarts:
@@ -16,3 +17,19 @@ class Restarts:
         """Counts a failure after so much service; True at the third without 60 s of service between them."""
         self._failures = 1 if served_seconds >= SERVICE_SECONDS else self._failures + 1
         return self._failures >= MOST_FAILURES
+
+
+class BackOff:
+    """Failures of one process that is never given up.
+
+    Attributes:
+        failures: since it has last served for a minute.
+    """
+
+    def __init__(self) -> None:
+        self.failures = 0
+
+    def pause(self, served_seconds: float) -> float:
+        """Counts a failure after so much service; seconds until the next try: none at first, then 1, 2, 4 ... 60."""
+        self.failures = 1 if served_seconds >= SERVICE_SECONDS else self.failures + 1
+        return 0.0 if self.failures == 1 else min(LONGEST_PAUSE, 2.0 ** min(self.failures - 2, 10))

@@ -12,8 +12,6 @@ from lightllm_rs.messages.control import (
     Drained,
     EngineDown,
     EngineUp,
-    Holds,
-    MayMeasure,
     Ready,
     Stop,
     SupervisorMessage,
@@ -58,8 +56,8 @@ class Service:
     ) -> None:
         self._settings, self._roster, self._fleet = settings, roster, fleet
         self._port, self._announce = port, announce
-        self._reporter = Reporter(roster.supervisor)
-        self._images = Images(roster, fleet)
+        self._reporter = Reporter(roster.supervisor, sees=bool(roster.visual()))
+        self._images = Images(roster, fleet, self._reporter)
         self._restarts: dict[str, Restarts] = defaultdict(Restarts)
         self._state = LOADING
         self._began = time.monotonic()
@@ -92,10 +90,8 @@ class Service:
             self._ready(event)
         elif isinstance(event.message, Drained):
             self._drained(event.child.name)
-        elif isinstance(event.message, Holds):
-            self._images.holds(event.child, event.message)
-        elif isinstance(event.message, MayMeasure):
-            self._images.may_measure(event.child)
+        else:
+            self._images.hear(event.child, event.message)
 
     # Start.
 
@@ -150,6 +146,8 @@ class Service:
         elif self._state == DRAINING:
             log.error("%s", why)
             self._drained(child.name)
+        elif self._images.has(child):
+            self._images.start_again(child, why)
         else:
             self._restart_alone(child, why)
 
@@ -186,7 +184,7 @@ class Service:
             )
         log.error("%s; starting it again", why)
         self._reporter.restarted(child.name)
-        self._fleet.spawn(self._images.again(child.start))
+        self._fleet.spawn(child.start)
 
     # Time.
 
@@ -195,6 +193,8 @@ class Service:
         due = [self._report_due]
         if self._state == DRAINING:
             due.append(self._drain_deadline)
+        if self._state in (SERVING, DOWN):
+            due.append(self._images.due())
         due += [self._start_deadline(child) for child in self._starting()]
         return max(0.0, min(due) - time.monotonic())
 
@@ -217,6 +217,8 @@ class Service:
             self._report_due = now + REPORT_SECONDS
             bad_frames, self._fleet.bad_frames = self._fleet.bad_frames, 0
             self._reporter.flush(bad_frames)
+        if self._state in (SERVING, DOWN):
+            self._images.look(now)
         late = [child for child in self._starting() if now >= self._start_deadline(child)]
         if late:
             self._too_late(late)

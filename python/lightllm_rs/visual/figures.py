@@ -16,12 +16,12 @@ class Figures:
     """Any thread adds; one thread passes on. Names of metrics are those of the catalogue.
 
     Attributes:
-        done: images encoded or refused since the start.
+        progress: grows with each image that is decoded or refused, each block of the tower, and each batch.
         under_way: images taken and neither.
     """
 
     def __init__(self) -> None:
-        self.done = 0
+        self.progress = 0
         self.under_way = 0
         self._lock = threading.Lock()
         self._counts: deque[tuple[str, float]] = deque()
@@ -37,9 +37,13 @@ class Figures:
         with self._lock:
             self.under_way -= images
 
+    def block(self) -> None:
+        """A block of the tower has been computed; on a GPU it was queued there."""
+        self.progress += 1
+
     def batch(self, images: int, pixels: int, seconds: float) -> None:
         """A batch was encoded, its features written and published, all in so many seconds."""
-        self.done += images
+        self.progress += 1
         self._counts.append((IMAGES, images))
         self._values.append((BATCH_IMAGES, images, ()))
         self._values.append((BATCH_PIXELS, pixels, ()))
@@ -47,11 +51,13 @@ class Figures:
 
     def decoded(self, seconds: float) -> None:
         """One image was decoded and resized."""
+        with self._lock:  # by several threads
+            self.progress += 1
         self._values.append((SECONDS, seconds, ("decode",)))
 
     def failed(self) -> None:
         """One image could not be encoded."""
-        self.done += 1
+        self.progress += 1
         self._counts.append((FAILURES, 1.0))
 
     def tell(self, telemetry: Telemetry) -> None:

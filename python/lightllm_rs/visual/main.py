@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lightllm_rs.cache import CacheClient, CacheError
 from lightllm_rs.checkpoint import Checkpoint, CheckpointError
-from lightllm_rs.messages.control import CacheDown, CacheUp, Holds, Stop
+from lightllm_rs.messages.control import Beat, CacheDown, CacheUp, Holds, Stop
 from lightllm_rs.messages.frames import encode
 from lightllm_rs.messages.sockets import Poller
 from lightllm_rs.process.child import Child, StartError, decode
@@ -97,9 +97,11 @@ class VisualServer:
         self._encoder = Encoder(tower, settings.max_image_pixels)
         self._threads = ThreadPoolExecutor(settings.visual_threads or threads(len(os.sched_getaffinity(0))), "decode")
         self._figures = Figures()
+        count_blocks(tower, self._figures)
         self._telemetry = Telemetry(child.start)
         self._endpoint: str | None = None
         self._pipeline: Pipeline | None = None
+        self._leaving = False  # the cache manager of the pipeline
         self._broken: BaseException | None = None
         self._alarm = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poller = Poller()
@@ -112,17 +114,25 @@ class VisualServer:
         while self._hear():
             if self._broken is not None:
                 raise self._broken
+            self._leave()
             now = time.monotonic()
             if now >= due:
-                self._figures.tell(self._telemetry)
-                self._telemetry.heartbeat(busy=self._figures.under_way > 0, progress=self._figures.done)
-                self._telemetry.flush()
+                self._beat()
                 self._connect()
                 due = now + PERIOD
-            self._poller.wait(max(0, round((due - now) * 1000)))
+            if self._alarm in self._poller.wait(max(0, round((due - now) * 1000))):
+                os.eventfd_read(self._alarm)
         self._disconnect()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._telemetry.close()
+
+    def _beat(self) -> None:
+        """Says that this process lives and gets on; the supervisor kills one that does not."""
+        busy, progress = self._figures.under_way > 0, self._figures.progress
+        self._child.open_control().send(encode(Beat(busy, progress)))
+        self._figures.tell(self._telemetry)
+        self._telemetry.heartbeat(busy=busy, progress=progress)
+        self._telemetry.flush()
 
     def _hear(self) -> bool:
         while (frame := self._child.open_control().receive(0)) is not None:
@@ -131,9 +141,18 @@ class VisualServer:
                 return False
             if isinstance(message, CacheDown | CacheUp):
                 self._endpoint = message.endpoint if isinstance(message, CacheUp) else None
-                self._disconnect()
-                self._connect()
+                self._leaving = True
         return True
+
+    def _leave(self) -> None:
+        """Goes to the present cache manager once the batch for the former one is done. Waiting for that would be taken
+        for a standstill."""
+        if self._leaving and self._pipeline is not None:
+            self._pipeline.end()
+        if self._leaving and (self._pipeline is None or self._pipeline.is_over):
+            self._leaving = False
+            self._disconnect()
+            self._connect()
 
     def _connect(self) -> None:
         """Begins to encode, unless that is under way or nobody answers, which is tried again each second."""
@@ -146,7 +165,9 @@ class VisualServer:
         except CacheError as error:
             log.warning("the cache manager does not answer: %s", error)
             return
-        self._pipeline = Pipeline(client, self._encoder, self._threads, self._bounds, self._figures, self._breaks)
+        self._pipeline = Pipeline(
+            client, self._encoder, self._threads, self._bounds, self._figures, self._breaks, self._ring
+        )
 
     def _disconnect(self) -> None:
         if self._pipeline is not None:
@@ -155,4 +176,18 @@ class VisualServer:
 
     def _breaks(self, error: BaseException) -> None:
         self._broken = error
+        self._ring()
+
+    def _ring(self) -> None:
+        """Wakes `run`."""
         os.eventfd_write(self._alarm, 1)
+
+
+def count_blocks(tower: VisionTower, figures: Figures) -> None:
+    """Has each block of the tower counted when it has been computed: a batch may take long on a CPU."""
+    from torch import nn
+
+    for blocks in tower.modules():
+        if isinstance(blocks, nn.ModuleList):
+            for block in blocks:
+                block.register_forward_hook(lambda *_: figures.block())

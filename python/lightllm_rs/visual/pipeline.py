@@ -66,6 +66,7 @@ class Pipeline:
         client: of one cache manager; closed with the pipeline.
         threads: that decode; shared by all pipelines.
         broken: called, in a thread of the pipeline, with an error that ends the process.
+        over: called, in a thread of the pipeline, when nothing runs any more.
     """
 
     def __init__(
@@ -76,9 +77,10 @@ class Pipeline:
         bounds: Bounds,
         figures: Figures,
         broken: Callable[[BaseException], None],
+        over: Callable[[], None] = lambda: None,
     ) -> None:
         self._client, self._encoder, self._threads = client, encoder, threads
-        self._bounds, self._figures, self._broken = bounds, figures, broken
+        self._bounds, self._figures, self._broken, self._over = bounds, figures, broken, over
         self._ended = threading.Event()
         self._room = threading.Semaphore(BATCHES)
         self._decoding: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
@@ -86,12 +88,23 @@ class Pipeline:
             threading.Thread(target=self._guarded, args=(part,), name=name, daemon=True)
             for name, part in (("take", self._take), ("encode", self._encode))
         ]
+        self._running = len(self._parts)
+        self._lock = threading.Lock()
         for part in self._parts:
             part.start()
 
+    @property
+    def is_over(self) -> bool:
+        """Nothing runs any more."""
+        return self._running == 0
+
+    def end(self) -> None:
+        """Nothing new is taken; a batch that is being encoded takes its time."""
+        self._ended.set()
+
     def close(self) -> None:
         """Returns when nothing runs any more; images that were taken go back to others."""
-        self._ended.set()
+        self.end()
         for part in self._parts:
             part.join()
         while not self._decoding.empty():
@@ -111,6 +124,10 @@ class Pipeline:
         finally:
             self._decoding.put(None)
             self._room.release()  # the other part may wait for it
+            with self._lock:
+                self._running -= 1
+            if self.is_over:
+                self._over()
 
     def _take(self) -> None:
         while True:

@@ -26,6 +26,13 @@ union! {
         "holds" => Holds { #[allow(missing_docs)] bytes: u64 }
         /// A backend asks whether it may measure free memory.
         "measure?" => MayMeasure {}
+        /// From a visual server, once a second.
+        "beat" => Beat {
+            /// It has taken images.
+            busy: bool,
+            /// Any number that changes when something is done for them.
+            progress: u64,
+        }
     }
 }
 
@@ -45,6 +52,14 @@ union! {
         /// The cache manager is gone.
         "cache-down" => CacheDown {}
         /// The visual servers of the backend's GPU have taken so many bytes of its memory.
-        "measure" => Measure { #[allow(missing_docs)] bytes: u64 }
+        "measure" => Measure {
+            #[allow(missing_docs)] bytes: u64,
+            /// What those need that are not there.
+            missing: u64,
+        }
+        /// No image can be encoded, for so many seconds at least.
+        "images-down" => ImagesDown { #[allow(missing_docs)] seconds: f64 }
+        /// Images can be encoded again.
+        "images-up" => ImagesUp {}
     }
 }

@@ -14,7 +14,11 @@ union! {
             full: bool,
         }
         /// From the supervisor.
-        "state" => ServiceState { #[allow(missing_docs)] state: String }
+        "state" => ServiceState {
+            #[allow(missing_docs)] state: String,
+            /// Why no image can be encoded; empty if one can, and for a model of text.
+            images: String,
+        }
         /// From an HTTP process.
         "health?" => HealthQuery { #[allow(missing_docs)] query: u64 }
     }

@@ -42,11 +42,13 @@ async def live(request: Request) -> Response:
 @router.get("/healthz")
 @router.get("/health")
 async def health(request: Request) -> Response:
-    """Work in flight makes progress."""
+    """Work in flight makes progress; "degraded" where text is served and images are not."""
     answer = await service_of(request).queries.health()
     if answer is None:
         return _word("unknown", False)
-    return _word("ok" if answer.healthy else "unhealthy", answer.healthy)
+    if not answer.healthy:
+        return _word("unhealthy", False)
+    return _word("degraded" if answer.ready and answer.reason else "ok", True)
 
 
 @router.head("/ready", include_in_schema=False)
