@@ -5,14 +5,13 @@ SCRIPT stands beside this file and takes the place of `lightllm_rs.process`.
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 from lightllm_rs.cli import parser
 from lightllm_rs.process.start import ChildStart
 from lightllm_rs.settings.flags import normalised
-from lightllm_rs.settings.sources import load
+from lightllm_rs.settings.sources import load_with_places
 from lightllm_rs.supervisor.child_process import default_command
 from lightllm_rs.supervisor.main import serve
 
@@ -31,4 +30,4 @@ def command(start: ChildStart) -> list[str]:
 
 if __name__ == "__main__":
     given = parser().parse_args(normalised(["serve", *sys.argv[3:]]))
-    sys.exit(serve(load(given, dict(os.environ)), command))
+    sys.exit(serve(*load_with_places(given), command))

@@ -23,7 +23,7 @@ from lightllm_rs.settings import ServeSettings
 from lightllm_rs.vision import open_geometry
 from lightllm_rs.visual.encoder import Encoder
 from lightllm_rs.visual.figures import Figures
-from lightllm_rs.visual.main import threads
+from lightllm_rs.visual.main import count_blocks, threads
 from lightllm_rs.visual.pipeline import Bounds, Pipeline
 from lightllm_rs.visual.warm import worst_sizes
 
@@ -230,6 +230,32 @@ def test_nothing_is_under_way_after_the_end_of_a_cache_manager(tower: VisionTowe
         for _ in range(4):
             gated.gate.release()
     assert figures.under_way == 0
+
+
+def test_its_end_does_not_wait_for_a_batch_and_is_told(tower: VisionTower) -> None:
+    """Whoever waits for the end could not say that the process lives."""
+    gated, cache, over = GatedTower(tower), MemoryCache(), threading.Event()
+    put(cache, tower, png(noise(28, 28)))
+    with ThreadPoolExecutor(1) as workers:
+        encoder, bounds = Encoder(gated, 1_000_000), Bounds(8, 1 << 20)  # type: ignore[arg-type]
+        running = Pipeline(cache, encoder, workers, bounds, Figures(), lambda _: None, over.set)  # type: ignore[arg-type]
+        assert gated.inside.acquire(timeout=SECONDS)
+        running.end()
+        assert not running.is_over
+        gated.gate.release()
+        assert over.wait(SECONDS)
+        assert running.is_over
+        running.close()
+
+
+def test_each_block_of_the_tower_is_progress(tower: VisionTower) -> None:
+    cache, figures = MemoryCache(), Figures()
+    lease = put(cache, tower, png(noise(28, 28)))
+    count_blocks(tower, figures)
+    with pipeline(tower, cache):
+        wait([lease])
+    blocks = [block for listed in tower.modules() if isinstance(listed, torch.nn.ModuleList) for block in listed]
+    assert figures.progress >= len(blocks) > 0
 
 
 def test_what_breaks_a_device_ends_the_process(tower: VisionTower) -> None:
