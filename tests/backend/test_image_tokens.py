@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.tiny_vl import ALL_KINDS, make_tiny_vl
 from lightllm_rs.backend.errors import PlanError
 from lightllm_rs.backend.image_tokens import checked_spans, image_tokens, rotary_positions
 from lightllm_rs.backend.plan import ranges
+from lightllm_rs.checkpoint import Checkpoint
 from lightllm_rs.messages.images import ImageSpan
 from lightllm_rs.messages.sampling import Sampling
 from lightllm_rs.messages.steps import Attach
+from lightllm_rs.vision import ImageInput, PictureError, expand, open_geometry
 
 SLOTS = 4
 
@@ -96,3 +103,27 @@ def test_spans_that_are_refused() -> None:
     ):
         with pytest.raises(PlanError, match=words):
             checked_spans(attach, axes)
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_no_request_can_contradict_its_images(kind: str, tmp_path: Path) -> None:
+    """What an HTTP process makes of pictures of any size is what a rank takes: another offset would end the rank."""
+    checkpoint = Checkpoint(make_tiny_vl(tmp_path / "model", kind), "tiny")
+    geometry, three_axes = open_geometry(checkpoint), checkpoint.config().mrope is not None
+    assert geometry is not None
+    draw = random.Random(kind)
+    seen = 0
+    for _ in range(300):
+        images, ids = [], [1]
+        for _ in range(draw.randint(1, 4)):
+            size = (int(2 ** draw.uniform(0, 13)), int(2 ** draw.uniform(0, 13)))
+            with contextlib.suppress(PictureError):  # that is a 400
+                images.append(ImageInput(bytes([len(images)] * 16), geometry.shape(*size)))
+                ids += [geometry.placeholder, *[2] * draw.randint(0, 2)]
+        expanded = expand(ids, images, geometry)
+        spans = [ImageSpan(span.start, span.tokens, span.key, span.grid) for span in expanded.spans]
+        attach = Attach(0, len(expanded.ids), Sampling(), None, expanded.position_offset, spans)
+        assert checked_spans(attach, three_axes) == spans
+        assert -len(expanded.ids) <= expanded.position_offset <= 0, "the router would refuse it"
+        seen += len(spans)
+    assert seen > 300

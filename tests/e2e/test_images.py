@@ -73,6 +73,7 @@ PROMPTS: dict[str, list[str | Image.Image]] = {
     "text, image, text": ["Look at this: ", noise(50, 90), " What is it?"],
     "several": ["One ", noise(90, 50, 1), " and two ", noise(33, 33, 2), " and one again ", noise(90, 50, 1), " all?"],
     "half a megabyte": ["Large: ", noise(420, 420, 4)],
+    "a line": ["Thin: ", noise(300, 2, 6), "."],
     "one pixel": ["Tiny: ", noise(30, 30, 5).resize((1, 1)), "!"],
 }
 

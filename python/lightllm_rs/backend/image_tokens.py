@@ -41,7 +41,11 @@ class ImageTokens:
 
 
 def checked_spans(attach: Attach, three_axes: bool) -> Spans:
-    """A request's spans. Raises PlanError where they overlap, leave the prompt or contradict its position offset."""
+    """A request's spans. Raises PlanError where they overlap, leave the prompt or contradict its position offset.
+
+    That ends the rank, and no request can cause it: the router checks the spans, and HTTP works out the offset from
+    them, by the rule of the same model.
+    """
     end = offset = 0
     for span in attach.images:
         if span.start < end or span.tokens < 1 or min(span.grid) < 1:

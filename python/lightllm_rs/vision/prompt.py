@@ -59,8 +59,13 @@ def expand(ids: Sequence[int], images: Sequence[ImageInput], geometry: Geometry)
         image = next(following)
         shape = image.shape
         expanded.extend(geometry.before)
-        spans.append(Span(len(expanded), shape.tokens, image.key, shape.grid))
+        spans.append(Span(len(expanded), shape.tokens, image.key, _grid(shape)))
         expanded.extend(synthetic_ids(image.key, shape.tokens))
         expanded.extend(geometry.after)
         offset += geometry.advance(shape.grid, shape.tokens) - shape.tokens
     return Expanded(expanded, spans, offset)
+
+
+def _grid(shape: ImageShape) -> Grid:
+    """Never empty: of a thin picture LLaVA-NeXT may keep the small square of all of it alone, and no row of a tile."""
+    return shape.grid if min(shape.grid) > 0 else (1, 1, shape.tokens)
