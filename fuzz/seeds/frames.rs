@@ -90,6 +90,7 @@ pub fn frames() -> Vec<Vec<u8>> {
         data_len: 1 << 20,
         feature_len: 1 << 40,
         pixels: 640 * 480,
+        original_pixels: 4032 * 3024,
         recipe: ByteBuf::from(vec![1, 2]),
     };
     let granted = cache::Granted {
@@ -108,7 +109,9 @@ pub fn frames() -> Vec<Vec<u8>> {
     let failures = vec![(1, "truncated".into())];
     vec![
         encode(&cache::Acquire { request: 1, wants: vec![want] }),
-        encode(&cache::Take { request: 2, max_items: 8, max_pixels: 1 << 33 }),
+        encode(&cache::Take { request: 2, max_items: 8, max_pixels: 1 << 33, max_original_pixels: 1 << 25 }),
+        encode(&cache::Keep { request: 5, leases: vec![9, 10] }),
+        encode(&cache::Kept { request: 5, kept: ByteBuf::from(vec![1, 0]) }),
         encode(&cache::Fail { request: 3, lease: 9, message: "truncated".into() }),
         encode(&cache::Leased { request: 1, items: vec![Some(granted), None] }),
         encode(&cache::Decided { request: 4, states: ByteBuf::from(vec![2, 3]), failures }),

@@ -1083,12 +1083,19 @@ class Want:
         key: its name, 16 bytes: a hash of its bytes and of all settings that its features depend on.
         data_len: bytes of the original, at least 1.
         feature_len: bytes of the features, at least 1.
-        pixels: what `CacheClient.take` sums up.
+        pixels: as the model sees it; what `CacheClient.take` sums up.
         recipe: what the encoder has to know beside the bytes, at most 4096 bytes; the cache does not read it.
+        original_pixels: of the original: what decoding it costs, and what goes by it in the queue.
     """
 
     def __new__(
-        cls, key: bytes, data_len: int, feature_len: int, pixels: int = 0, recipe: bytes | None = None
+        cls,
+        key: bytes,
+        data_len: int,
+        feature_len: int,
+        pixels: int = 0,
+        recipe: bytes | None = None,
+        original_pixels: int = 0,
     ) -> Want: ...
     @property
     def key(self) -> bytes: ...
@@ -1098,6 +1105,8 @@ class Want:
     def feature_len(self) -> int: ...
     @property
     def pixels(self) -> int: ...
+    @property
+    def original_pixels(self) -> int: ...
     @property
     def recipe(self) -> bytes: ...
 
@@ -1201,14 +1210,20 @@ class CacheClient:
         "write" means that its writer is gone, and this lease is the writer's now: write, publish, and wait again. It is
         told at once, since who waits for others meanwhile may be waited for by them.
         """
-    def take(self, max_items: int, max_pixels: int = 0, timeout: float | None = None) -> list[Lease]:
-        """The next written items to encode, in order, when there are some.
+    def take(
+        self, max_items: int, max_pixels: int = 0, max_original_pixels: int = 0, timeout: float | None = None
+    ) -> list[Lease]:
+        """The next written items to encode, when there are some: the oldest and the smallest in turn.
 
         Args:
             max_pixels: sum of their pixels, of which the first item's may be more; 0 for no bound.
+            max_original_pixels: the same of their original pixels.
 
         An item at which an encoder died comes alone; at the second death it fails.
         """
+    def keep(self, leases: Sequence[Lease]) -> list[bool]:
+        """Whether somebody still waits for each of these items, which were taken; if not, its lease has ended, and its
+        memory is another's: no view of it may be used any more."""
     def publish_features(self, leases: Sequence[Lease], timeout: float | None = None) -> None:
         """The features of these taken items are written. The leases end, and the memory of the originals is free."""
     def fail(self, lease: Lease, message: str, timeout: float | None = None) -> None:
@@ -1226,7 +1241,7 @@ class CacheClient:
     def begin_acquire(self, wants: Sequence[Want]) -> int: ...
     def begin_publish_data(self, leases: Sequence[Lease]) -> int: ...
     def begin_wait(self, leases: Sequence[Lease]) -> int: ...
-    def begin_take(self, max_items: int, max_pixels: int) -> int: ...
+    def begin_take(self, max_items: int, max_pixels: int, max_original_pixels: int) -> int: ...
     def begin_publish_features(self, leases: Sequence[Lease]) -> int: ...
     def begin_fail(self, lease: Lease, message: str) -> int: ...
     def begin_lease(self, keys: Sequence[bytes]) -> int: ...

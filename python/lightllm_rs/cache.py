@@ -94,9 +94,10 @@ class AsyncCacheClient:
         """See `CacheClient.wait`."""
         return await self._answer(self._client.begin_wait(leases))  # type: ignore[no-any-return]
 
-    async def take(self, max_items: int, max_pixels: int = 0) -> list[Lease]:
+    async def take(self, max_items: int, max_pixels: int = 0, max_original_pixels: int = 0) -> list[Lease]:
         """See `CacheClient.take`."""
-        return await self._answer(self._client.begin_take(max_items, max_pixels))  # type: ignore[no-any-return]
+        call = self._client.begin_take(max_items, max_pixels, max_original_pixels)
+        return await self._answer(call)  # type: ignore[no-any-return]
 
     async def publish_features(self, leases: Sequence[Lease]) -> None:
         """See `CacheClient.publish_features`."""

@@ -14,12 +14,18 @@ from lightllm_rs.messages.recipe import Recipe
 
 
 class MemoryLease:
-    """An image that is to be encoded."""
+    """An image that is to be encoded.
+
+    Attributes:
+        abandoned: nobody waits for it any more, as the test says.
+        ended, let_go: its features are there, or can't be; the visual server has heard that it is abandoned.
+    """
 
     def __init__(self, data: bytes, feature_len: int, pixels: int, recipe: bytes) -> None:
         self.data, self.features = np.frombuffer(data, np.uint8), bytearray(feature_len)
         self.feature_len, self.pixels, self.recipe = feature_len, pixels, recipe
-        self.ended = threading.Event()
+        self.ended, self.let_go = threading.Event(), threading.Event()
+        self.abandoned = False
         self.error: str | None = None
 
 
@@ -54,7 +60,17 @@ class MemoryCache:
             self._dead = True
             self._news.notify_all()
 
-    def take(self, max_items: int, max_pixels: int, timeout: float) -> list[MemoryLease]:
+    def keep(self, leases: Sequence[MemoryLease]) -> list[bool]:
+        with self._news:
+            self._check()
+            for lease in leases:
+                assert not lease.let_go.is_set(), "its lease has ended"
+                if lease.abandoned:
+                    self.out -= 1
+                    lease.let_go.set()
+            return [not lease.abandoned for lease in leases]
+
+    def take(self, max_items: int, max_pixels: int, max_original_pixels: int, timeout: float) -> list[MemoryLease]:
         with self._news:
             came = self._news.wait_for(lambda: self._waiting or self._dead, timeout)
             self._check()

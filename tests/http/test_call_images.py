@@ -22,7 +22,7 @@ from lightllm_rs.media import Picture
 from lightllm_rs.vision import open_geometry
 
 SECONDS = 60.0
-PICTURE = Picture(b"some bytes", 30, 20, "auto", "PNG")
+PICTURE = Picture(b"some bytes", 30, 20, "auto", "PNG", 600)
 WANT = SimpleNamespace(key=bytes(16))
 
 
@@ -67,7 +67,7 @@ def test_the_size_of_features_goes_by_the_dtype(tmp_path: Path, dtype: str, devi
     shape = one.geometry.shape(PICTURE.width, PICTURE.height)
     want = one.want(one.key(PICTURE, ""), PICTURE, shape)
     assert want.feature_len == shape.tokens * 64 * size
-    assert (want.data_len, want.pixels) == (len(PICTURE.data), shape.pixels)
+    assert (want.data_len, want.pixels, want.original_pixels) == (len(PICTURE.data), shape.pixels, 600)
 
 
 def service_of(client: object, threads: ThreadPoolExecutor | None = None, seconds: float = SECONDS) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,16 +41,20 @@ def tower(tmp_path_factory: pytest.TempPathFactory) -> VisionTower:
 
 @contextmanager
 def pipeline(
-    tower: Any, cache: MemoryCache, bounds: Bounds | None = None, errors: list[BaseException] | None = None
+    tower: Any,
+    cache: MemoryCache,
+    bounds: Bounds | None = None,
+    errors: list[BaseException] | None = None,
+    at_a_time: int = 1 << 20,
 ) -> Iterator[Figures]:
     figures = Figures()
     broken = errors if errors is not None else []
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(4) as threads:
         running = Pipeline(
             cache,  # type: ignore[arg-type]
-            Encoder(tower, 1_000_000),
+            Encoder(tower, 1_000_000, at_a_time),
             threads,
-            bounds or Bounds(8, 1 << 20),
+            bounds or Bounds(8, 1 << 20, 1 << 20),
             figures,
             broken.append,
         )
@@ -67,7 +72,7 @@ def put(
 ) -> MemoryLease:
     picture = inspect(data)
     shape = tower.geometry.shape(picture.width, picture.height)
-    recipe = Recipe("auto", picture.width, picture.height)
+    recipe = Recipe("auto", picture.width, picture.height, picture.original_pixels)
     wanted = {"feature_len": shape.tokens * tower.width * 4, "recipe": recipe, "pixels": shape.pixels} | changes
     return cache.put(data if stored is None else stored, **wanted)
 
@@ -102,7 +107,7 @@ def test_bad_images_are_refused_alone(tower: VisionTower) -> None:
     leases = [
         put(cache, tower, good),
         put(cache, tower, good, stored=good[: len(good) // 2]),  # cut off
-        put(cache, tower, good, recipe=Recipe("auto", 41, 40)),  # another size than its header said
+        put(cache, tower, good, recipe=Recipe("auto", 41, 40, 1640)),  # another size than its header said
         put(cache, tower, good, recipe=b"\xc1"),
         put(cache, tower, good, feature_len=4),
         put(cache, tower, good),
@@ -154,7 +159,7 @@ def test_features_that_are_not_finite_are_not_published(tower: VisionTower) -> N
 
     cache = MemoryCache()
     leases = [put(cache, tower, png(noise(28, 28, number))) for number in range(2)]
-    with pipeline(NanTower(tower, RuntimeError), cache, Bounds(2, 1 << 20)):
+    with pipeline(NanTower(tower, RuntimeError), cache, Bounds(2, 1 << 20, 1 << 20)):
         wait(leases)
     assert leases[0].error == "the features of the image are not finite numbers"
     assert leases[1].error is None
@@ -182,7 +187,7 @@ class GatedTower(FailingTower):
 def test_one_batch_is_decoded_while_another_is_encoded_and_no_more_are_taken(tower: VisionTower) -> None:
     gated, cache = GatedTower(tower), MemoryCache()
     leases = [put(cache, tower, png(noise(28, 28, number))) for number in range(8)]
-    with pipeline(gated, cache, Bounds(2, 1 << 20)):
+    with pipeline(gated, cache, Bounds(2, 1 << 20, 1 << 20)):
         assert gated.inside.acquire(timeout=SECONDS)
         for _ in range(4):  # the batch on the device, and the one behind it
             assert gated.prepared.acquire(timeout=SECONDS)
@@ -195,15 +200,17 @@ def test_one_batch_is_decoded_while_another_is_encoded_and_no_more_are_taken(tow
 
 @pytest.mark.parametrize(("device", "pixels"), [("cpu", 1 << 20), ("cuda", 4 << 20)])
 def test_bounds_are_settings(device: str, pixels: int) -> None:
-    assert Bounds.of(ServeSettings(), device) == Bounds(32, pixels)
-    assert Bounds.of(ServeSettings(visual_batch_size=3, visual_batch_pixels=5), device) == Bounds(3, 5)
+    assert Bounds.of(ServeSettings(), device) == Bounds(32, pixels, 50_000_000)
+    assert Bounds.of(ServeSettings(max_image_pixels=9), device).original_pixels == 9
+    given = ServeSettings(visual_batch_size=3, visual_batch_pixels=5, visual_decode_pixels=7)
+    assert Bounds.of(given, device) == Bounds(3, 5, 7)
 
 
 def test_batches_keep_to_the_pixels(tower: VisionTower) -> None:
     cache = MemoryCache()
     one = tower.geometry.shape(28, 28).pixels
     leases = [put(cache, tower, png(noise(28, 28, number))) for number in range(7)]
-    with pipeline(tower, cache, Bounds(100, 3 * one)):
+    with pipeline(tower, cache, Bounds(100, 3 * one, 1 << 20)):
         wait(leases)
     assert cache.taken == [3, 3, 1]
 
@@ -221,7 +228,7 @@ def test_nothing_is_under_way_after_the_end_of_a_cache_manager(tower: VisionTowe
     gated, cache = GatedTower(tower), MemoryCache()
     for number in range(6):
         put(cache, tower, png(noise(28, 28, number)))
-    with pipeline(gated, cache, Bounds(2, 1 << 20)) as figures:
+    with pipeline(gated, cache, Bounds(2, 1 << 20, 1 << 20)) as figures:
         assert gated.inside.acquire(timeout=SECONDS)
         for _ in range(4):  # one batch is on the device, and one waits behind it
             assert gated.prepared.acquire(timeout=SECONDS)
@@ -280,12 +287,64 @@ def test_what_breaks_a_device_ends_the_process(tower: VisionTower) -> None:
 
 def test_the_largest_batches(tower: VisionTower) -> None:
     geometry = tower.geometry
-    bounds = Bounds(8, 10 * geometry.shape(28, 28).pixels)
+    bounds = Bounds(8, 10 * geometry.shape(28, 28).pixels, 1 << 20)
     (large, one), (many, count) = worst_sizes(geometry, 1_000_000, bounds)
     largest = max(geometry.shape(side, 1_000_000 // side).pixels for side in range(50, 20_000, 50))
     assert (geometry.shape(*large).pixels, one) == (largest, 1)
     assert 8 >= count > 1
     assert geometry.shape(*many).pixels * count <= bounds.pixels
+
+
+def test_an_image_that_nobody_waits_for_is_neither_decoded_nor_encoded(tower: VisionTower) -> None:
+    gated, cache = GatedTower(tower), MemoryCache()
+    leases = [put(cache, tower, png(noise(28, 28, number))) for number in range(3)]
+    with pipeline(gated, cache, Bounds(1, 1 << 20, 1 << 20)) as figures:
+        assert gated.inside.acquire(timeout=SECONDS)  # the first is on the device
+        for _ in range(2):  # the second is decoded, too
+            assert gated.prepared.acquire(timeout=SECONDS)
+        for lease in leases[1:]:
+            lease.abandoned = True
+        gated.gate.release()
+        for lease in leases[1:]:
+            assert lease.let_go.wait(SECONDS), "an image was not let go"
+        wait(leases[:1])
+        deadline = time.monotonic() + SECONDS
+        while figures.done < 3:
+            assert time.monotonic() < deadline, "what was let go does not count as done"
+            time.sleep(0.001)
+    assert not gated.prepared.acquire(blocking=False), "the third was decoded"
+    assert not gated.inside.acquire(blocking=False), "only the first was to be encoded"
+    assert (cache.out, figures.under_way) == (0, 0)
+
+
+def test_originals_are_decoded_as_there_is_room_for_their_pixels(tower: VisionTower) -> None:
+    class Counting(FailingTower):
+        """Counts what is decoded at a time; all that there is room for come in before one goes."""
+
+        def __init__(self, tower: VisionTower) -> None:
+            super().__init__(tower, RuntimeError)
+            self.together = threading.Barrier(2)
+            self.inside = self.most = 0
+            self.lock = threading.Lock()
+
+        def pixels(self, picture: Any) -> Pixels:
+            with self.lock:
+                self.inside += 1
+                self.most = max(self.most, self.inside)
+            self.together.wait(SECONDS)
+            with self.lock:
+                self.inside -= 1
+            return self._tower.pixels(picture)
+
+        def encode(self, inputs: Sequence[Pixels]) -> list[torch.Tensor]:
+            return self._tower.encode(inputs)
+
+    cache, counting = MemoryCache(), Counting(tower)
+    leases = [put(cache, tower, png(noise(20, 20, number))) for number in range(6)]
+    with pipeline(counting, cache, at_a_time=2 * 400 + 399):
+        wait(leases)
+    assert [lease.error for lease in leases] == [None] * 6
+    assert counting.most == 2
 
 
 @pytest.mark.parametrize(("cores", "wanted"), [(1, 1), (2, 2), (16, 16), (192, 16)])

@@ -53,7 +53,12 @@ class ImageModel:
 
     def want(self, key: bytes, picture: Picture, shape: ImageShape) -> Want:
         """What the image cache is asked for."""
-        recipe = Recipe(picture.detail, picture.width, picture.height)
+        recipe = Recipe(picture.detail, picture.width, picture.height, picture.original_pixels)
         return Want(
-            key, len(picture.data), shape.tokens * self._row_bytes, shape.pixels, msgspec.msgpack.encode(recipe)
+            key,
+            len(picture.data),
+            shape.tokens * self._row_bytes,
+            pixels=shape.pixels,
+            recipe=msgspec.msgpack.encode(recipe),
+            original_pixels=picture.original_pixels,
         )

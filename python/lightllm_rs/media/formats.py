@@ -76,6 +76,7 @@ class Picture:
         width, height: pixels of what `decode` makes of it.
         detail: as asked for; part of what `decode` does.
         format: one of FORMATS.
+        original_pixels: what decoding it costs.
     """
 
     data: bytes
@@ -83,6 +84,7 @@ class Picture:
     height: int
     detail: Detail
     format: str
+    original_pixels: int
 
 
 def inspect(data: bytes, detail: Detail = "auto", max_pixels: int = PIXELS) -> Picture:
@@ -90,7 +92,8 @@ def inspect(data: bytes, detail: Detail = "auto", max_pixels: int = PIXELS) -> P
     with _opened(data, max_pixels) as image:
         width, height = _fitted(_upright_size(image), detail)
         name = "JPEG" if image.format == "MPO" else str(image.format)
-    return Picture(data, width, height, detail, name)
+        pixels = image.size[0] * image.size[1]
+    return Picture(data, width, height, detail, name, pixels)
 
 
 def decode(data: bytes | memoryview, detail: Detail = "auto", max_pixels: int = PIXELS) -> Image.Image:

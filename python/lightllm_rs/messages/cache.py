@@ -65,6 +65,7 @@ class Want(msgspec.Struct, array_like=True, frozen=True, gc=False):
         data_len: bytes of the original.
         feature_len: bytes of the features.
         pixels: what `Take.max_pixels` sums up.
+        original_pixels: what `Take.max_original_pixels` sums up; the smallest goes before larger ones every other time.
         recipe: what the encoder has to know beside the bytes; the cache manager does not read it.
     """
 
@@ -72,6 +73,7 @@ class Want(msgspec.Struct, array_like=True, frozen=True, gc=False):
     data_len: int
     feature_len: int
     pixels: int
+    original_pixels: int
     recipe: bytes
 
 
@@ -101,11 +103,23 @@ class Take(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="take"):
 
     Attributes:
         max_pixels: sum of their pixels, of which the first item's may be more; 0 for no bound.
+        max_original_pixels: the same of their original pixels.
     """
 
     request: int
     max_items: int
     max_pixels: int
+    max_original_pixels: int
+
+
+class Keep(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="keep"):
+    """Which of these, which the client encodes, somebody waits for; its leases of the others end.
+
+    Answered by `Kept`.
+    """
+
+    request: int
+    leases: list[int]
 
 
 class PublishFeatures(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="features"):
@@ -158,6 +172,7 @@ CacheRequest = (
     | Publish
     | Wait
     | Take
+    | Keep
     | PublishFeatures
     | Fail
     | LeaseReady
@@ -234,6 +249,13 @@ class Decided(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="decid
     failures: list[tuple[int, str]]
 
 
+class Kept(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="kept"):
+    """One byte a lease: 1 if somebody waits for the item, 0 if the lease has ended."""
+
+    request: int
+    kept: bytes
+
+
 class Refused(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="refused"):
     """The call changed nothing.
 
@@ -256,7 +278,7 @@ class StatsAnswer(msgspec.Struct, array_like=True, frozen=True, gc=False, tag="s
     values: list[tuple[str, int]]
 
 
-CacheReply = CacheWelcome | Done | Leased | Decided | Refused | StatsAnswer
+CacheReply = CacheWelcome | Done | Leased | Decided | Kept | Refused | StatsAnswer
 
 cache_request_decoder: FrameDecoder[CacheRequest] = FrameDecoder(CacheRequest)
 cache_reply_decoder: FrameDecoder[CacheReply] = FrameDecoder(CacheReply)

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import numpy as np
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of the wire; sent in every hello, and processes of different versions refuse to talk."""
 
 MAX_FRAME_BYTES = 64 << 20

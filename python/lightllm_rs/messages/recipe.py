@@ -15,11 +15,13 @@ class Recipe(msgspec.Struct, array_like=True, frozen=True, gc=False):
     Attributes:
         detail: as the request said.
         width, height: of the image that this gives, upright, in pixels.
+        original_pixels: what decoding it costs.
     """
 
     detail: Literal["auto", "low", "high"]
     width: int
     height: int
+    original_pixels: int
 
 
 recipe_decoder: FrameDecoder[Recipe] = FrameDecoder(Recipe)

@@ -23,6 +23,15 @@ class ImageSettings(EngineSettings, frozen=True, kw_only=True):
             high=1 << 40,
         ),
     ] = 0
+    visual_decode_pixels: Annotated[
+        int,
+        meta(
+            "pixels of originals that a visual server decodes at a time, up to 24 bytes of memory each; a larger image "
+            "goes alone (0: auto, as many as --max-image-pixels)",
+            low=0,
+            high=1 << 40,
+        ),
+    ] = 0
     visual_gpu: Annotated[
         int,
         meta(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from lightllm_rs.media import MediaError, decode
 from lightllm_rs.messages.frames import BadFrame
-from lightllm_rs.messages.recipe import recipe_decoder
+from lightllm_rs.messages.recipe import Recipe, recipe_decoder
 from lightllm_rs.vision import PictureError
+from lightllm_rs.visual.decode_room import DecodeRoom
 
 if TYPE_CHECKING:
     from lightllm_rs.cache import View
@@ -55,29 +56,40 @@ class Encoder:
     """Args:
     tower: loaded.
     max_pixels: most pixels of an original.
+    at_a_time: pixels of the originals that are decoded at a time; a larger one is decoded alone.
     """
 
-    def __init__(self, tower: VisionTower, max_pixels: int) -> None:
+    def __init__(self, tower: VisionTower, max_pixels: int, at_a_time: int) -> None:
         self._tower, self._max_pixels = tower, max_pixels
+        self._room = DecodeRoom(at_a_time)
 
     def enter_thread(self) -> None:
         """To be called first in a thread that encodes."""
         if self._tower.device.type == "cuda":
             torch.cuda.set_device(self._tower.device)
 
-    def prepare(self, item: Item) -> Pixels:
-        """Decodes and resizes, on the CPU, in any thread. Raises EncodeError."""
+    def prepare(self, item: Item, is_wanted: Callable[[], bool]) -> Pixels | None:
+        """Decodes and resizes, on the CPU, in any thread, when there is room. Raises EncodeError.
+
+        Args:
+            is_wanted: asked just before the image is decoded; None is the answer for an image that is not.
+        """
         try:
             recipe = recipe_decoder.decode(item.recipe)
+        except BadFrame as error:
+            log.error("the recipe of an image does not decode: %s", error)
+            raise EncodeError(NOT_PROCESSED) from None
+        with self._room.of(recipe.original_pixels):
+            return self._pixels(item, recipe) if is_wanted() else None
+
+    def _pixels(self, item: Item, recipe: Recipe) -> Pixels:
+        try:
             picture = decode(item.data.data, recipe.detail, self._max_pixels)
             if picture.size != (recipe.width, recipe.height):
                 raise EncodeError(NOT_PROCESSED)  # its header said something else
             pixels = self._tower.pixels(picture)
         except (MediaError, PictureError) as error:
             raise EncodeError(str(error)) from None
-        except BadFrame as error:
-            log.error("the recipe of an image does not decode: %s", error)
-            raise EncodeError(NOT_PROCESSED) from None
         except (ValueError, TypeError, IndexError, ArithmeticError, OSError, MemoryError):
             log.exception("an image could not be made ready")  # of a library, about this image alone
             raise EncodeError(NOT_PROCESSED) from None

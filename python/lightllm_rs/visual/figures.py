@@ -16,7 +16,7 @@ class Figures:
     """Any thread adds; one thread passes on. Names of metrics are those of the catalogue.
 
     Attributes:
-        progress: grows with each image that is decoded or refused, each block of the tower, and each batch.
+        progress: grows with each image that is decoded, refused or let go, each block of the tower, and each batch.
         under_way: images taken and neither.
     """
 
@@ -54,6 +54,10 @@ class Figures:
         with self._lock:  # by several threads
             self.progress += 1
         self._values.append((SECONDS, seconds, ("decode",)))
+
+    def abandoned(self, images: int) -> None:
+        """So many images were let go, since nobody waited for them any more."""
+        self.progress += images
 
     def failed(self) -> None:
         """One image could not be encoded."""

@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 PERIOD = 1.0
 
 MOST_THREADS = 16
-"""Where the settings leave their number open: one takes up to 24 bytes for each pixel that it decodes, so 1.1 GiB for
-the largest image that is let in by default, and such an image may have come in two kilobytes."""
+"""Where the settings leave their number open: more would only wait for one another, as what is decoded at a time is
+bounded in pixels too."""
 
 
 def run(child: Child) -> None:
@@ -94,7 +94,7 @@ class VisualServer:
 
         settings = child.start.settings
         self._child, self._bounds = child, bounds
-        self._encoder = Encoder(tower, settings.max_image_pixels)
+        self._encoder = Encoder(tower, settings.max_image_pixels, bounds.original_pixels)
         self._threads = ThreadPoolExecutor(settings.visual_threads or threads(len(os.sched_getaffinity(0))), "decode")
         self._figures = Figures()
         count_blocks(tower, self._figures)

@@ -40,23 +40,29 @@ class Bounds:
     Attributes:
         images: most of them.
         pixels: most pixels, as the tower sees them; the first image may have more.
+        original_pixels: the same of the originals, which is what decoding goes by.
     """
 
     images: int
     pixels: int
+    original_pixels: int
 
     @staticmethod
     def of(settings: ServeSettings, device: str) -> Bounds:
         """As the operator has set them."""
-        return Bounds(settings.visual_batch_size, settings.visual_batch_pixels or BATCH_PIXELS[device])
+        return Bounds(
+            settings.visual_batch_size,
+            settings.visual_batch_pixels or BATCH_PIXELS[device],
+            settings.visual_decode_pixels or settings.max_image_pixels,
+        )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images that are being decoded."""
+    """Images that are being decoded; None for one that nobody waits for any more."""
 
     leases: list[Lease]
-    inputs: list[Future[Pixels]]
+    inputs: list[Future[Pixels | None]]
 
 
 class Pipeline:
@@ -137,14 +143,24 @@ class Pipeline:
                 if self._ended.is_set():
                     return
                 with suppress(CacheTimeout):
-                    leases = self._client.take(self._bounds.images, self._bounds.pixels, timeout=LOOK_SECONDS)
+                    leases = self._client.take(
+                        self._bounds.images, self._bounds.pixels, self._bounds.original_pixels, timeout=LOOK_SECONDS
+                    )
             self._figures.taken(len(leases))
             self._decoding.put(Batch(leases, [self._threads.submit(self._prepare, lease) for lease in leases]))
 
-    def _prepare(self, lease: Lease) -> Pixels:
-        began = time.perf_counter()
-        pixels = self._encoder.prepare(lease)
-        self._figures.decoded(time.perf_counter() - began)
+    def _prepare(self, lease: Lease) -> Pixels | None:
+        began = 0.0
+
+        def is_wanted() -> bool:
+            nonlocal began
+            (wanted,) = self._client.keep([lease])
+            began = time.perf_counter()
+            return wanted
+
+        pixels = self._encoder.prepare(lease, is_wanted)
+        if pixels is not None:
+            self._figures.decoded(time.perf_counter() - began)
         return pixels
 
     def _encode(self) -> None:
@@ -159,13 +175,23 @@ class Pipeline:
             self._room.release()
 
     def _finish(self, batch: Batch) -> None:
-        leases, inputs = [], []
+        decoded: list[tuple[Lease, Pixels]] = []
         for lease, future in zip(batch.leases, batch.inputs, strict=True):
             try:
-                inputs.append(future.result())
-                leases.append(lease)
+                pixels = future.result()
             except EncodeError as error:
                 self._fail(lease, error)
+            else:
+                if pixels is None:
+                    self._figures.abandoned(1)
+                else:
+                    decoded.append((lease, pixels))
+        if not decoded:
+            return
+        wanted = self._client.keep([lease for lease, _ in decoded])
+        leases = [lease for (lease, _), still in zip(decoded, wanted, strict=True) if still]
+        inputs = [pixels for (_, pixels), still in zip(decoded, wanted, strict=True) if still]
+        self._figures.abandoned(len(decoded) - len(leases))
         if not leases:
             return
         began = time.perf_counter()
@@ -176,8 +202,8 @@ class Pipeline:
         for lease, fault in zip(leases, outcomes, strict=True):
             if fault is not None:
                 self._fail(lease, fault)
-        pixels = sum(one.shape.pixels for one in inputs)
-        self._figures.batch(len(good), pixels, time.perf_counter() - began)
+        total = sum(one.shape.pixels for one in inputs)
+        self._figures.batch(len(good), total, time.perf_counter() - began)
 
     def _fail(self, lease: Lease, error: EncodeError) -> None:
         log.warning("an image was refused: %s", error)

@@ -76,6 +76,7 @@ pub struct Item {
     pub data_len: u64,
     pub feature_len: u64,
     pub pixels: u64,
+    pub original_pixels: u64,
     pub recipe: Box<[u8]>,
     pub data: Vec<Extent>,
     pub features: Vec<Extent>,

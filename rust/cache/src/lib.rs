@@ -36,3 +36,4 @@ pub use mapping::View;
 pub use pages::{Extent, Pages};
 pub use record::{Header, Phase, Record};
 pub use shared::SharedArena;
+pub use work::Bounds;

@@ -1,15 +1,25 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::item::{ClientId, RequestId};
+use crate::item::{ClientId, Item, RequestId};
 use crate::slots::{Slot, Slots};
+
+/// Of what an encoder takes at once. All but the number of items may be passed by the first of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Most items, 1 at least.
+    pub items: u32,
+    /// Most pixels as the model sees them, in all; 0 for no bound.
+    pub pixels: u64,
+    /// Most pixels of the originals, in all; 0 for no bound.
+    pub original_pixels: u64,
+}
 
 /// An encoder that asks for work.
 #[derive(Debug)]
 pub struct Take {
     pub client: ClientId,
     pub request: RequestId,
-    pub max_items: u32,
-    pub max_pixels: u64,
+    pub bounds: Bounds,
 }
 
 /// What an encoder is encoding.
@@ -21,11 +31,20 @@ pub enum Hands {
     Suspect,
 }
 
-/// Written items in order, and encoders that ask for some.
+/// Written items, and encoders that ask for some.
+///
+/// Items are picked by age and by size in turn: first the oldest, then the one with the smallest original, and so on.
+/// Of two picks in a row one is the oldest item that there is, so nobody waits for more than twice as many picks as were
+/// written before theirs, whatever comes later. And of two picks in a row one is the smallest, so small items wait for
+/// one large one each at most, however many of them somebody has sent before.
 #[derive(Debug, Default)]
 pub struct Work {
     /// Slots by ticket.
     queue: BTreeMap<u64, Slot>,
+    /// Pixels of the original, and ticket, of each of them.
+    sizes: BTreeSet<(u64, u64)>,
+    /// The next pick is the smallest, not the oldest.
+    by_size: bool,
     takes: VecDeque<Take>,
     next_ticket: u64,
 }
@@ -36,12 +55,15 @@ impl Work {
         self.next_ticket
     }
 
-    pub fn push(&mut self, ticket: u64, slot: Slot) {
-        self.queue.insert(ticket, slot);
+    pub fn push(&mut self, slot: Slot, item: &Item) {
+        self.queue.insert(item.ticket, slot);
+        self.sizes.insert((item.original_pixels, item.ticket));
     }
 
-    pub fn remove(&mut self, ticket: u64) {
-        self.queue.remove(&ticket).expect("a written item is in the queue");
+    pub fn remove(&mut self, item: &Item) {
+        self.queue.remove(&item.ticket).expect("a written item is in the queue");
+        let by_size = self.sizes.remove(&(item.original_pixels, item.ticket));
+        assert!(by_size, "a written item is there by its size too");
     }
 
     pub fn ask(&mut self, take: Take) {
@@ -58,31 +80,35 @@ impl Work {
     /// An item at which an encoder died shares the next one with no other, or they would share its end: it goes to one
     /// whose hands are empty, and that one gets nothing else meanwhile.
     pub fn next(&mut self, slots: &Slots, hands: impl Fn(ClientId) -> Hands) -> Option<(Take, Vec<Slot>)> {
-        let first = self.queue.values().next()?;
-        let alone = slots[*first].deaths > 0;
+        let alone = slots[self.pick()?].deaths > 0;
         let index = self.takes.iter().position(|take| match hands(take.client) {
             Hands::Empty => true,
             Hands::Full => !alone,
             Hands::Suspect => false,
         })?;
         let take = self.takes.remove(index).expect("it was just found there");
-        let (mut chosen, mut pixels) = (Vec::new(), 0_u64);
-        for slot in self.queue.values().copied() {
+        let (mut chosen, mut sum) = (Vec::new(), Sum::default());
+        while let Some(slot) = self.pick() {
             let item = &slots[slot];
-            pixels = pixels.saturating_add(item.pixels);
-            let room = chosen.len() < take.max_items as usize && (take.max_pixels == 0 || pixels <= take.max_pixels);
-            if !chosen.is_empty() && (item.deaths > 0 || !room) {
-                break;
+            sum.add(item);
+            if !chosen.is_empty() && (item.deaths > 0 || !take.bounds.allow(&sum)) {
+                break; // it stays the next pick
             }
+            self.remove(item);
+            self.by_size = !self.by_size;
             chosen.push(slot);
             if item.deaths > 0 {
                 break;
             }
         }
-        for slot in &chosen {
-            self.remove(slots[*slot].ticket);
-        }
         Some((take, chosen))
+    }
+
+    /// Whose turn it is.
+    fn pick(&self) -> Option<Slot> {
+        let (_, oldest) = self.queue.first_key_value()?;
+        let (_, smallest) = self.sizes.first()?;
+        Some(if self.by_size { self.queue[smallest] } else { *oldest })
     }
 
     pub fn len(&self) -> usize {
@@ -91,5 +117,32 @@ impl Work {
 
     pub fn slots(&self) -> impl Iterator<Item = (u64, Slot)> {
         self.queue.iter().map(|(ticket, slot)| (*ticket, *slot))
+    }
+
+    pub fn sizes(&self) -> &BTreeSet<(u64, u64)> {
+        &self.sizes
+    }
+}
+
+/// Of the items of one take.
+#[derive(Debug, Default)]
+struct Sum {
+    items: u32,
+    pixels: u64,
+    original_pixels: u64,
+}
+
+impl Sum {
+    fn add(&mut self, item: &Item) {
+        self.items += 1;
+        self.pixels = self.pixels.saturating_add(item.pixels);
+        self.original_pixels = self.original_pixels.saturating_add(item.original_pixels);
+    }
+}
+
+impl Bounds {
+    fn allow(&self, sum: &Sum) -> bool {
+        let within = |bound: u64, pixels: u64| bound == 0 || pixels <= bound;
+        sum.items <= self.items && within(self.pixels, sum.pixels) && within(self.original_pixels, sum.original_pixels)
     }
 }

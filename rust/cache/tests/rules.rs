@@ -1,7 +1,7 @@
 //! The rules one by one, told as short stories.
 
 use lightllm_cache::{
-    Answer, BYPASS_LIMIT, Cache, ClientId, Error, Granted, Key, LeaseId, LeaseState, Record, RequestId, Want,
+    Answer, BYPASS_LIMIT, Bounds, Cache, ClientId, Error, Granted, Key, LeaseId, LeaseState, Record, RequestId, Want,
 };
 
 const HTTP: ClientId = ClientId(1);
@@ -51,10 +51,25 @@ impl Story {
         }
     }
 
-    fn take(&mut self, max_items: u32, max_pixels: u64) -> Option<Vec<Granted>> {
+    fn take(&mut self, items: u32, pixels: u64) -> Option<Vec<Granted>> {
+        self.take_within(Bounds { items, pixels, original_pixels: 0 })
+    }
+
+    fn take_within(&mut self, bounds: Bounds) -> Option<Vec<Granted>> {
         let request = self.call();
-        self.cache.take(VISUAL, request, max_items, max_pixels).expect("some");
+        self.cache.take(VISUAL, request, bounds).expect("some");
         self.leased()
+    }
+
+    /// Written items whose originals have so many pixels, and the leases of their writer.
+    fn write(&mut self, items: &[(u8, u64)]) -> Vec<LeaseId> {
+        let request = self.call();
+        let wants =
+            items.iter().map(|(key, original_pixels)| Want { original_pixels: *original_pixels, ..want(*key, 1) });
+        self.cache.acquire(HTTP, request, wants.collect()).expect("it fits the arena");
+        let leases: Vec<LeaseId> = self.leased().expect("room").iter().map(|item| item.lease).collect();
+        self.cache.publish(HTTP, &leases).expect("it writes");
+        leases
     }
 
     /// Makes an item ready, and returns the lease of its writer.
@@ -77,7 +92,7 @@ impl Story {
 /// An item of so many pages of features, and one of data.
 fn want(key: u8, pages: u64) -> Want {
     let recipe = Box::from([key]);
-    Want { key: Key([key; 16]), data_len: 1, feature_len: pages * PAGE, pixels: 10, recipe }
+    Want { key: Key([key; 16]), data_len: 1, feature_len: pages * PAGE, pixels: 10, original_pixels: 0, recipe }
 }
 
 #[test]
@@ -218,7 +233,7 @@ fn an_item_under_suspicion_waits_for_empty_hands() {
     let leases: Vec<LeaseId> = (1..=4).map(|key| it.acquire(HTTP, &[(key, 1)]).expect("room")[0].lease).collect();
     it.cache.publish(HTTP, &leases[..1]).expect("it writes");
     let request = it.call();
-    it.cache.take(ClientId(4), request, 1, 0).expect("some");
+    it.cache.take(ClientId(4), request, Bounds { items: 1, pixels: 0, original_pixels: 0 }).expect("some");
     assert_eq!(it.leased().expect("work")[0].key, Key([1; 16]));
     it.cache.publish(HTTP, &leases[1..3]).expect("it writes");
     let busy = it.take(1, 0).expect("work")[0].lease;
@@ -229,7 +244,7 @@ fn an_item_under_suspicion_waits_for_empty_hands() {
     assert_eq!((alone.len(), alone[0].key), (1, Key([1; 16])));
     it.cache.connect(ClientId(5));
     let request = it.call();
-    it.cache.take(ClientId(5), request, 8, 0).expect("some");
+    it.cache.take(ClientId(5), request, Bounds { items: 8, pixels: 0, original_pixels: 0 }).expect("some");
     assert_eq!(it.leased().expect("another goes on meanwhile")[0].key, Key([3; 16]));
     it.cache.publish(HTTP, &leases[3..]).expect("it writes");
     assert!(it.take(8, 0).is_none(), "nothing shares the end of what is under suspicion");
@@ -291,7 +306,63 @@ fn encoders_get_as_much_as_they_ask_for() {
     assert_eq!(keys(it.take(10, 5)), [3], "the first may have more");
     assert_eq!(keys(it.take(1, 0)), [4]);
     assert_eq!(keys(it.take(10, 0)), [5, 6]);
-    assert!(it.cache.take(VISUAL, RequestId(0), 0, 0).is_err());
+    assert!(it.cache.take(VISUAL, RequestId(0), Bounds { items: 0, pixels: 0, original_pixels: 0 }).is_err());
+}
+
+#[test]
+fn small_images_wait_for_one_large_one_each_at_most() {
+    let mut it = Story::new(80);
+    let huge: Vec<(u8, u64)> = (0..30).map(|key| (key, 50_000)).collect();
+    it.write(&huge);
+    it.write(&[(100, 10), (101, 30), (102, 20)]);
+    let mut order = Vec::new();
+    while let Some(taken) = it.take(1, 0) {
+        order.push(taken[0].key.0[0]);
+    }
+    assert_eq!(order[..8], [0, 100, 1, 102, 2, 101, 3, 4], "by age and by size in turn");
+    assert_eq!(order[8..], (5..30).collect::<Vec<u8>>());
+}
+
+#[test]
+fn large_images_get_every_other_turn_however_many_small_ones_come() {
+    let mut it = Story::new(80);
+    it.write(&[(0, 50_000), (1, 60_000)]);
+    let mut order = Vec::new();
+    for key in 2..8 {
+        it.write(&[(key, 10)]);
+        order.push(it.take(1, 0).expect("work")[0].key.0[0]);
+    }
+    assert_eq!(order, [0, 2, 1, 3, 4, 5], "both large ones are among the first three");
+}
+
+#[test]
+fn a_take_keeps_to_the_pixels_of_originals() {
+    let mut it = Story::new(80);
+    it.write(&[(0, 900), (1, 5), (2, 80), (3, 5), (4, 5)]);
+    let bounds = Bounds { items: 9, pixels: 0, original_pixels: 100 };
+    let mut taken = Vec::new();
+    while let Some(items) = it.take_within(bounds) {
+        taken.push(items.iter().map(|item| item.key.0[0]).collect::<Vec<u8>>());
+    }
+    assert_eq!(taken, [vec![0], vec![1, 2, 3, 4]], "the first may have more, and then it goes alone");
+}
+
+#[test]
+fn an_item_that_nobody_waits_for_is_let_go_before_it_is_encoded() {
+    let mut it = Story::new(20);
+    let leases = it.write(&[(1, 10), (2, 10), (3, 10)]);
+    let taken: Vec<LeaseId> = it.take(3, 0).expect("work").iter().map(|item| item.lease).collect();
+    assert_eq!(it.cache.keep(VISUAL, &taken), Ok(vec![true; 3]));
+    it.cache.release(HTTP, &leases[..2]);
+    it.acquire(OTHER, &[(2, 1)]).expect("it is there"); // somebody else wants this one
+    let before = it.cache.stats();
+    assert_eq!(it.cache.keep(VISUAL, &taken), Ok(vec![false, true, true]));
+    let after = it.cache.stats();
+    assert_eq!((after.items, after.abandoned), (2, 1));
+    assert_eq!(before.used_bytes - after.used_bytes, 2 * PAGE, "its pages are free at once");
+    assert!(it.cache.keep(VISUAL, &taken[..1]).is_err() && it.cache.keep(HTTP, &taken[1..]).is_err());
+    assert!(it.take(1, 0).is_none(), "it is not queued again");
+    it.cache.publish_features(VISUAL, &taken[1..]).expect("it encodes the others");
 }
 
 #[test]

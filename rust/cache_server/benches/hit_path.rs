@@ -3,7 +3,7 @@
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use lightllm_cache_server::client::{Call, Client, Key, Outcome, Want};
+use lightllm_cache_server::client::{Bounds, Call, Client, Key, Outcome, Want};
 use lightllm_wire::cache::CacheStart;
 use lightllm_wire::{PROTOCOL, encode};
 
@@ -73,7 +73,14 @@ fn measure() {
     let children = [child("serve"), child("echo")];
     let (client, visual) = (connect(&path), connect(&path));
     let keys: Vec<Key> = (0..ITEMS).map(|number| Key([number; 16])).collect();
-    let want = |key: &Key| Want { key: *key, data_len: 200_000, feature_len: 500_000, pixels: 0, recipe: Vec::new() };
+    let want = |key: &Key| Want {
+        key: *key,
+        data_len: 200_000,
+        feature_len: 500_000,
+        pixels: 0,
+        original_pixels: 0,
+        recipe: Vec::new(),
+    };
     let wants: Vec<Want> = keys.iter().map(want).collect();
     let leased = |outcome| match outcome {
         Outcome::Leased(leases) => leases,
@@ -81,7 +88,7 @@ fn measure() {
     };
     let held = leased(call(&client, &Call::Acquire(wants.clone())));
     call(&client, &Call::Publish(held.clone()));
-    let taken = leased(call(&visual, &Call::Take { max_items: ITEMS.into(), max_pixels: 0 }));
+    let taken = leased(call(&visual, &Call::Take(Bounds { items: ITEMS.into(), pixels: 0, original_pixels: 0 })));
     call(&visual, &Call::PublishFeatures(taken));
     drop(held);
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lightllm_cache_server::client::{self, Call, Client, Error, Key, Outcome, State};
+use lightllm_cache_server::client::{self, Bounds, Call, Client, Error, Key, Outcome, State};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
@@ -36,10 +36,17 @@ pub struct Want(client::Want);
 #[pymethods]
 impl Want {
     #[new]
-    #[pyo3(signature = (key, data_len, feature_len, pixels=0, recipe=None))]
-    fn new(key: &[u8], data_len: u64, feature_len: u64, pixels: u64, recipe: Option<&[u8]>) -> PyResult<Self> {
+    #[pyo3(signature = (key, data_len, feature_len, pixels=0, recipe=None, original_pixels=0))]
+    fn new(
+        key: &[u8],
+        data_len: u64,
+        feature_len: u64,
+        pixels: u64,
+        recipe: Option<&[u8]>,
+        original_pixels: u64,
+    ) -> PyResult<Self> {
         let recipe = recipe.unwrap_or_default().to_vec();
-        Ok(Self(client::Want { key: key_of(key)?, data_len, feature_len, pixels, recipe }))
+        Ok(Self(client::Want { key: key_of(key)?, data_len, feature_len, pixels, original_pixels, recipe }))
     }
 
     #[getter]
@@ -60,6 +67,11 @@ impl Want {
     #[getter]
     fn pixels(&self) -> u64 {
         self.0.pixels
+    }
+
+    #[getter]
+    fn original_pixels(&self) -> u64 {
+        self.0.original_pixels
     }
 
     #[getter]
@@ -270,9 +282,24 @@ impl CacheClient {
         }
     }
 
-    #[pyo3(signature = (max_items, max_pixels=0, timeout=None))]
-    fn take(&self, py: Python<'_>, max_items: u32, max_pixels: u64, timeout: Option<f64>) -> PyResult<Vec<Lease>> {
-        self.leased(py, &Call::Take { max_items, max_pixels }, timeout)
+    #[pyo3(signature = (max_items, max_pixels=0, max_original_pixels=0, timeout=None))]
+    fn take(
+        &self,
+        py: Python<'_>,
+        max_items: u32,
+        max_pixels: u64,
+        max_original_pixels: u64,
+        timeout: Option<f64>,
+    ) -> PyResult<Vec<Lease>> {
+        self.leased(py, &taking(max_items, max_pixels, max_original_pixels), timeout)
+    }
+
+    /// Without a timeout: who did not hear the answer would not know which memory is another's by now.
+    fn keep(&self, py: Python<'_>, leases: Vec<PyRef<'_, Lease>>) -> PyResult<Vec<bool>> {
+        match self.call(py, &Call::Keep(shared(&leases)), None)? {
+            Outcome::Kept(kept) => Ok(kept),
+            _ => unreachable!("such a call brings what is kept"),
+        }
     }
 
     #[pyo3(signature = (leases, timeout=None))]
@@ -331,8 +358,8 @@ impl CacheClient {
         self.begin(py, Call::Wait(shared(&leases)))
     }
 
-    fn begin_take(&self, py: Python<'_>, max_items: u32, max_pixels: u64) -> PyResult<u64> {
-        self.begin(py, Call::Take { max_items, max_pixels })
+    fn begin_take(&self, py: Python<'_>, max_items: u32, max_pixels: u64, max_original_pixels: u64) -> PyResult<u64> {
+        self.begin(py, taking(max_items, max_pixels, max_original_pixels))
     }
 
     fn begin_publish_features(&self, py: Python<'_>, leases: Vec<PyRef<'_, Lease>>) -> PyResult<u64> {
@@ -379,6 +406,7 @@ fn python(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
         Outcome::Leased(leases) => Ok(PyList::new(py, made(py, leases.into_iter().map(Some))?)?.into_any()),
         Outcome::Found(leases) => Ok(PyList::new(py, made(py, leases.into_iter())?)?.into_any()),
         Outcome::Decided(states) => Ok(PyList::new(py, states.into_iter().map(name))?.into_any()),
+        Outcome::Kept(_) => unreachable!("that call is not begun"),
         Outcome::Stats(values) => {
             let figures = PyDict::new(py);
             for (name, value) in values {
@@ -387,6 +415,10 @@ fn python(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
             Ok(figures.into_any())
         }
     }
+}
+
+fn taking(items: u32, pixels: u64, original_pixels: u64) -> Call {
+    Call::Take(Bounds { items, pixels, original_pixels })
 }
 
 fn made(

@@ -41,7 +41,12 @@ union! {
             #[allow(missing_docs)] max_items: u32,
             /// Sum of their pixels, of which the first item's may be more; 0 for no bound.
             max_pixels: u64,
+            /// The same of their original pixels.
+            max_original_pixels: u64,
         }
+        /// Which of these, which the client encodes, somebody waits for; its leases of the others end. Answered by
+        /// [`Kept`].
+        "keep" => Keep { #[allow(missing_docs)] request: u64, #[allow(missing_docs)] leases: Vec<u64> }
         /// The features are written; the encoder's leases end.
         "features" => PublishFeatures { #[allow(missing_docs)] request: u64, #[allow(missing_docs)] leases: Vec<u64> }
         /// An item can't be encoded; the encoder's lease ends.
@@ -87,6 +92,8 @@ union! {
             /// Why an item failed: the index of its lease, and the reason.
             failures: Vec<(u32, String)>,
         }
+        /// One byte a lease: 1 if somebody waits for the item, 0 if the lease has ended.
+        "kept" => Kept { #[allow(missing_docs)] request: u64, #[allow(missing_docs)] kept: ByteBuf }
         /// The call changed nothing.
         "refused" => Refused {
             #[allow(missing_docs)] request: u64,
@@ -113,6 +120,8 @@ pub struct Want {
     pub feature_len: u64,
     /// What [`Take::max_pixels`] sums up.
     pub pixels: u64,
+    /// What [`Take::max_original_pixels`] sums up; the smallest goes before larger ones every other time.
+    pub original_pixels: u64,
     /// What the encoder has to know beside the bytes; the cache manager does not read it.
     pub recipe: ByteBuf,
 }

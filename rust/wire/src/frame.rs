@@ -1,7 +1,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Version of the wire; sent in every hello, and processes of different versions refuse to talk.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// Longest frame that is decoded.
 pub const MAX_FRAME_BYTES: usize = 64 << 20;

@@ -6,7 +6,7 @@ use super::{Answer, Cache, Granted, MAX_ITEMS, MAX_RECIPE_BYTES, Waiter, Want};
 use crate::item::{ClientId, Key, LeaseId, LeaseState, RequestId, State};
 use crate::slots::Slot;
 use crate::waits::{Wait, WaitId};
-use crate::work::Take;
+use crate::work::{Bounds, Take};
 use crate::{Error, Result};
 
 impl Cache {
@@ -79,18 +79,34 @@ impl Cache {
         Ok(())
     }
 
-    /// An [`Answer::Leased`] with the next written items, at most `max_items` and, but for the first, `max_pixels` (0: no
-    /// bound).
+    /// An [`Answer::Leased`] with the next written items: the oldest and the smallest in turn.
     ///
     /// # Errors
     /// [`Error::Invalid`] if no item is asked for.
-    pub fn take(&mut self, client: ClientId, request: RequestId, max_items: u32, max_pixels: u64) -> Result<()> {
-        if max_items == 0 {
+    pub fn take(&mut self, client: ClientId, request: RequestId, bounds: Bounds) -> Result<()> {
+        if bounds.items == 0 {
             return Err(Error::Invalid("take one item at least".to_owned()));
         }
-        self.work.ask(Take { client, request, max_items, max_pixels });
+        self.work.ask(Take { client, request, bounds });
         self.settle();
         Ok(())
+    }
+
+    /// Which of these items somebody still waits for; the encoder's leases of the others end, and their pages are free.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] unless the client encodes all of them.
+    pub fn keep(&mut self, client: ClientId, leases: &[LeaseId]) -> Result<Vec<bool>> {
+        let slots = self.all(client, leases, "to be encoded", encodes)?;
+        let kept: Vec<bool> = slots.iter().map(|slot| self.slots[*slot].holders.len() > 1).collect();
+        for (lease, kept) in leases.iter().zip(&kept) {
+            if !kept {
+                self.end(*lease, End::GivenBack);
+                self.stats.abandoned += 1;
+            }
+        }
+        self.settle();
+        Ok(kept)
     }
 
     /// The features of these items are written; the encoder's leases end, and the pages of the originals are free.

@@ -44,6 +44,8 @@ impl Cache {
         let written = self.slots.iter().filter(|(_, item)| item.state == State::Written);
         let written: BTreeMap<u64, Slot> = written.map(|(slot, item)| (item.ticket, slot)).collect();
         assert_eq!(written, self.work.slots().collect(), "the queue of work is wrong");
+        let sizes = written.iter().map(|(ticket, slot)| (self.slots[*slot].original_pixels, *ticket));
+        assert_eq!(&sizes.collect::<BTreeSet<_>>(), self.work.sizes(), "the order by size is wrong");
         assert!(self.waiters.iter().all(|waiter| self.clients.contains_key(&waiter.client)), "a waiter is gone");
     }
 

@@ -96,7 +96,7 @@ impl Cache {
             }
             State::Written => {
                 // Work that nobody waits for is not done.
-                self.work.remove(item.ticket);
+                self.work.remove(&self.slots[slot]);
                 self.remove(slot);
             }
             State::Reserved { .. } | State::Failed(_) => self.remove(slot),
@@ -107,7 +107,7 @@ impl Cache {
     /// The item waits for an encoder, in its place.
     pub(super) fn queue(&mut self, slot: Slot) {
         self.slots.set_state(slot, State::Written);
-        self.work.push(self.slots[slot].ticket, slot);
+        self.work.push(slot, &self.slots[slot]);
     }
 
     /// The item can't be encoded. Its memory is free at once: nobody may read it.

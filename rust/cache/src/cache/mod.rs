@@ -34,8 +34,10 @@ pub struct Want {
     pub data_len: u64,
     /// Bytes of the features, 1 at least.
     pub feature_len: u64,
-    /// What an encoder's bound sums up.
+    /// As the model sees it; what an encoder's bound sums up.
     pub pixels: u64,
+    /// Of the original: what decoding it costs, and what goes by it in the queue.
+    pub original_pixels: u64,
     /// What the encoder has to know beside the bytes.
     pub recipe: Box<[u8]>,
 }
@@ -102,6 +104,8 @@ pub struct Stats {
     pub encoded: u64,
     /// Items that could not be encoded.
     pub failures: u64,
+    /// Items that an encoder let go, since nobody waited for them any more.
+    pub abandoned: u64,
     /// Items that went to make room.
     pub evictions: u64,
     /// Calls that had to wait for room.

@@ -75,6 +75,7 @@ impl Cache {
             data_len: want.data_len,
             feature_len: want.feature_len,
             pixels: want.pixels,
+            original_pixels: want.original_pixels,
             recipe: want.recipe.clone(),
             data,
             features,

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lightllm_cache::Key;
+use lightllm_cache::{Bounds, Key};
 use lightllm_wire::cache::{
-    self as wire, Acquire, CacheReply, CacheRequest, Fail, Granted, LeaseReady, Publish, PublishFeatures,
+    self as wire, Acquire, CacheReply, CacheRequest, Fail, Granted, Keep, LeaseReady, Publish, PublishFeatures,
     STATE_PENDING, StatsQuery, Take, Wait,
 };
 use serde_bytes::{ByteArray, ByteBuf};
@@ -20,8 +20,10 @@ pub struct Want {
     pub data_len: u64,
     /// Bytes of the features.
     pub feature_len: u64,
-    /// What an encoder's bound sums up.
+    /// As the model sees it; what an encoder's bound sums up.
     pub pixels: u64,
+    /// Of the original: what decoding it costs, and what goes by it in the queue.
+    pub original_pixels: u64,
     /// What the encoder has to know beside the bytes.
     pub recipe: Vec<u8>,
 }
@@ -35,12 +37,9 @@ pub enum Call {
     /// [`Outcome::Decided`] when none of these is pending, or one is to be written.
     Wait(Vec<Arc<Lease>>),
     /// [`Outcome::Leased`] with written items to encode, when there are some.
-    Take {
-        /// At most.
-        max_items: u32,
-        /// Sum of their pixels, of which the first item's may be more; 0 for no bound.
-        max_pixels: u64,
-    },
+    Take(Bounds),
+    /// [`Outcome::Kept`]: which of these, that were taken, somebody still waits for; the leases of the others end.
+    Keep(Vec<Arc<Lease>>),
     /// The features of these are written, and their leases end: [`Outcome::Done`].
     PublishFeatures(Vec<Arc<Lease>>),
     /// This can't be encoded, and the lease ends: [`Outcome::Done`].
@@ -61,6 +60,8 @@ pub enum Outcome {
     Found(Vec<Option<Arc<Lease>>>),
     /// A state of each lease; if one is to be written, others may be pending.
     Decided(Vec<State>),
+    /// Whether somebody waits for each; if not, its lease has ended.
+    Kept(Vec<bool>),
     /// Figures by name.
     Stats(Vec<(String, u64)>),
 }
@@ -124,7 +125,9 @@ impl Call {
     /// What can be seen to be wrong on this side.
     fn check(&self, shared: &Arc<Shared>) -> Result<()> {
         let leases = match self {
-            Self::Publish(leases) | Self::Wait(leases) | Self::PublishFeatures(leases) => leases.as_slice(),
+            Self::Publish(leases) | Self::Wait(leases) | Self::Keep(leases) | Self::PublishFeatures(leases) => {
+                leases.as_slice()
+            }
             Self::Fail(lease, _) => std::slice::from_ref(lease),
             _ => &[],
         };
@@ -143,9 +146,14 @@ impl Call {
             Self::Acquire(wants) => Acquire { request, wants: wants.iter().map(want).collect() }.into(),
             Self::Publish(leases) => Publish { request, leases: ids(leases) }.into(),
             Self::Wait(leases) => Wait { request, leases: ids(leases) }.into(),
-            Self::Take { max_items, max_pixels } => {
-                Take { request, max_items: *max_items, max_pixels: *max_pixels }.into()
+            Self::Take(bounds) => Take {
+                request,
+                max_items: bounds.items,
+                max_pixels: bounds.pixels,
+                max_original_pixels: bounds.original_pixels,
             }
+            .into(),
+            Self::Keep(leases) => Keep { request, leases: ids(leases) }.into(),
             Self::PublishFeatures(leases) => PublishFeatures { request, leases: ids(leases) }.into(),
             Self::Fail(lease, message) => Fail { request, lease: lease.id(), message: message.clone() }.into(),
             Self::LeaseReady(keys) => {
@@ -163,8 +171,8 @@ impl Call {
                 }
                 _ => Error::Refused(refused.message),
             }),
-            (Self::Acquire(_) | Self::Take { .. }, CacheReply::Leased(leased)) => {
-                let items = leases(shared, leased.items, matches!(self, Self::Take { .. }))?;
+            (Self::Acquire(_) | Self::Take(_), CacheReply::Leased(leased)) => {
+                let items = leases(shared, leased.items, matches!(self, Self::Take(_)))?;
                 let missing = || Error::Corrupt("the cache manager left an item out".to_owned());
                 Ok(Outcome::Leased(items.into_iter().collect::<Option<_>>().ok_or_else(missing)?))
             }
@@ -196,6 +204,13 @@ impl Call {
                 let states = leases.iter().zip(decided.states.iter()).map(|(lease, state)| lease.decide(*state));
                 Ok(Outcome::Decided(states.collect::<Result<_>>()?))
             }
+            (Self::Keep(leases), CacheReply::Kept(answer)) if answer.kept.len() == leases.len() => {
+                let kept: Vec<bool> = answer.kept.iter().map(|kept| *kept != 0).collect();
+                for (lease, _) in leases.iter().zip(&kept).filter(|(_, kept)| !**kept) {
+                    lease.end();
+                }
+                Ok(Outcome::Kept(kept))
+            }
             (Self::Stats, CacheReply::StatsAnswer(answer)) => Ok(Outcome::Stats(answer.values)),
             (_, other) => Err(Error::System(format!("the cache manager answered another call: {other:?}"))),
         }
@@ -222,6 +237,7 @@ fn want(want: &Want) -> wire::Want {
         data_len: want.data_len,
         feature_len: want.feature_len,
         pixels: want.pixels,
+        original_pixels: want.original_pixels,
         recipe: ByteBuf::from(want.recipe.clone()),
     }
 }

@@ -179,6 +179,7 @@ fn number(reply: &CacheReply) -> Option<u64> {
         CacheReply::Done(reply) => Some(reply.request),
         CacheReply::Leased(reply) => Some(reply.request),
         CacheReply::Decided(reply) => Some(reply.request),
+        CacheReply::Kept(reply) => Some(reply.request),
         CacheReply::Refused(reply) => Some(reply.request),
         CacheReply::StatsAnswer(reply) => Some(reply.request),
     }

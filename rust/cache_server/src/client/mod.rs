@@ -13,4 +13,4 @@ pub use calls::{Call, Outcome, Want};
 pub use connection::{Client, Interrupt};
 pub use error::{Error, Result};
 pub use lease::{Lease, State};
-pub use lightllm_cache::{Key, View};
+pub use lightllm_cache::{Bounds, Key, View};

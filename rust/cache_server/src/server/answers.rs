@@ -55,6 +55,7 @@ pub fn want(want: Want) -> core::Want {
         data_len: want.data_len,
         feature_len: want.feature_len,
         pixels: want.pixels,
+        original_pixels: want.original_pixels,
         recipe: want.recipe.into_vec().into_boxed_slice(),
     }
 }

@@ -1,5 +1,5 @@
-use lightllm_cache::{ClientId, LeaseId, RequestId, Stats};
-use lightllm_wire::cache::{CacheHello, CacheReply, CacheRequest, CacheWelcome, Done, Leased, StatsAnswer};
+use lightllm_cache::{Bounds, ClientId, LeaseId, RequestId, Stats};
+use lightllm_wire::cache::{CacheHello, CacheReply, CacheRequest, CacheWelcome, Done, Kept, Leased, StatsAnswer};
 use lightllm_wire::{PROTOCOL, decode};
 
 use super::answers::{granted, key, refused, want};
@@ -49,8 +49,19 @@ impl Manager<'_> {
                 (call.request, cache.wait(client, RequestId(call.request), ids(call.leases)).map(|()| None))
             }
             CacheRequest::Take(call) => {
-                let request = RequestId(call.request);
-                (call.request, cache.take(client, request, call.max_items, call.max_pixels).map(|()| None))
+                let bounds = Bounds {
+                    items: call.max_items,
+                    pixels: call.max_pixels,
+                    original_pixels: call.max_original_pixels,
+                };
+                (call.request, cache.take(client, RequestId(call.request), bounds).map(|()| None))
+            }
+            CacheRequest::Keep(call) => {
+                let kept = cache.keep(client, &ids(call.leases)).map(|kept| {
+                    let kept = kept.into_iter().map(u8::from).collect::<Vec<u8>>().into();
+                    Some(Kept { request: call.request, kept }.into())
+                });
+                (call.request, kept)
             }
             CacheRequest::Publish(call) => {
                 (call.request, cache.publish(client, &ids(call.leases)).map(|()| Some(done(call.request))))
@@ -98,13 +109,14 @@ impl Manager<'_> {
 }
 
 /// Figures by the names that [`lightllm_wire::cache::StatsAnswer`] has for them.
-pub fn named(stats: &Stats) -> [(&'static str, u64); 18] {
+pub fn named(stats: &Stats) -> [(&'static str, u64); 19] {
     [
         ("queries", stats.queries),
         ("hits", stats.hits),
         ("joins", stats.joins),
         ("encoded", stats.encoded),
         ("failures", stats.failures),
+        ("abandoned", stats.abandoned),
         ("evictions", stats.evictions),
         ("waited", stats.waited),
         ("bad_releases", stats.bad_releases),
