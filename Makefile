@@ -37,13 +37,14 @@ test: test-rust test-python
 test-rust:
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked; else cargo test --locked --lib --bins --tests; fi
 	cargo test --locked --doc
+	@$(MAKE) --no-print-directory loom
 
 test-python: install
 	$(BIN)/python -m pytest $(ARGS)
 
 # Every order in which a process that reads a record of the image cache can meet the one that writes it.
 loom:
-	RUSTFLAGS="--cfg loom" cargo test --target-dir target/loom -p lightllm-cache --lib loom
+	RUSTFLAGS="--cfg loom" cargo test --locked --target-dir target/loom -p lightllm-cache --lib loom
 
 # The kernels under the sanitizer of a CUDA toolkit, on a GPU.
 SANITIZER ?= compute-sanitizer
