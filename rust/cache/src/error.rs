@@ -40,6 +40,19 @@ pub enum Error {
         /// Bytes of the file system.
         size: u64,
     },
+    /// A control group of this process has not enough memory.
+    #[error(
+        "the image cache needs {needed} bytes of memory, and the control group of this process leaves {free} of {limit}: \
+         give a smaller --mm-cache-size, or a larger limit (docker run --memory, resources.limits.memory in Kubernetes)"
+    )]
+    NoMemory {
+        /// Bytes of the arena.
+        needed: u64,
+        /// Bytes that are used by nobody, or for files that are on a disk too.
+        free: u64,
+        /// Bytes of the control group.
+        limit: u64,
+    },
     /// The kernel refused something.
     #[error("{what}: {errno}")]
     System {

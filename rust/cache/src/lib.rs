@@ -16,6 +16,7 @@
 
 mod arena;
 mod cache;
+mod cgroup;
 mod error;
 mod item;
 mod layout;
@@ -29,6 +30,7 @@ mod work;
 
 pub use arena::{Arena, default_bytes, sweep};
 pub use cache::{Answer, BYPASS_LIMIT, Cache, Event, Granted, MAX_ITEMS, MAX_RECIPE_BYTES, Stats, Want};
+pub use cgroup::{CGROUPS, check_memory};
 pub use error::{Error, Result};
 pub use item::{ClientId, Key, LeaseId, LeaseState, MAX_DEATHS, RequestId};
 pub use layout::{Layout, PAGE_BYTES};

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lightllm_cache::{Arena, PAGE_BYTES, default_bytes, sweep};
+use lightllm_cache::{Arena, CGROUPS, PAGE_BYTES, check_memory, default_bytes, sweep};
 use lightllm_wire::cache::CacheStart;
 
 use crate::Result;
@@ -28,5 +28,7 @@ pub fn make(start: &CacheStart) -> Result<Arena> {
         std::thread::sleep(LOCK_PAUSE);
     }
     let bytes = if start.bytes == 0 { default_bytes(directory)? } else { start.bytes };
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default(); // a kernel without them has no limits
+    check_memory(Path::new(CGROUPS), &groups, bytes)?;
     Ok(Arena::create(path, bytes, PAGE_BYTES)?)
 }
