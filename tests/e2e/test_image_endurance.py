@@ -16,6 +16,7 @@ from helpers.changed_service import changed_command
 from helpers.deadly_child import DEADLY
 from helpers.running_service import RunningService, serve_command
 from helpers.seeing_service import image_part, make_seeing_folder, noise
+from helpers.stuck_child import STUCK
 
 FLAGS = ("--device", "cpu", "--mm-cache-size", "0.03", "--kv-cache-tokens", "8192", "--threads", "1")
 HANGS_AFTER = "10"
@@ -135,4 +136,19 @@ def test_a_visual_server_that_hangs_is_ended_and_another_encodes_its_images(serv
     service.wait_for(service.restarted("visual-0", stopped.pid))
     assert any("visual-0 has said nothing for" in line for line in service.stderr)
     service.wait_for(waits(url, "lightllm_mm_cache_leases", 0))
+    end(service)
+
+
+def test_a_device_that_never_ends_with_an_image_is_noticed_though_its_process_lives(serve: Serve) -> None:
+    command = changed_command("visual", "stuck_child.py")
+    service = serve("--visual-stall-seconds", HANGS_AFTER, "--image-wait-timeout", "3600", command=command)
+    url = service.wait_ready()
+    stuck = Ask(url, [image_part(noise(*STUCK, 1))])
+    innocent = [Ask(url, picture(seed)) for seed in range(2)]
+    join([*innocent, stuck])
+    assert [one.status for one in innocent] == [200] * 2, [one.text for one in innocent]
+    assert stuck.status == 400
+    assert "died 3 times" in stuck.text
+    assert any("visual-0 has made no progress with its images for" in line for line in service.stderr)
+    service.wait_for(serves(url, 3))
     end(service)
