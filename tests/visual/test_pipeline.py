@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from helpers.memory_cache import MemoryCache, MemoryLease
+from helpers.memory_cache import MemoryCache
 from helpers.seeing_service import noise, png
 from helpers.tiny_vl import make_tiny_vl
+from helpers.visual_pipeline import SECONDS, FailingTower, GatedTower, features_of, pipeline, put, wait
 from lightllm_rs.checkpoint import Checkpoint
-from lightllm_rs.media import decode, inspect
 from lightllm_rs.messages.recipe import Recipe
 from lightllm_rs.models.vision import Pixels, VisionTower, load_tower
 from lightllm_rs.settings import ServeSettings
@@ -28,8 +27,6 @@ from lightllm_rs.visual.main import count_blocks, threads
 from lightllm_rs.visual.pipeline import Bounds, Pipeline
 from lightllm_rs.visual.warm import worst_sizes
 
-SECONDS = 60.0
-
 
 @pytest.fixture(scope="module")
 def tower(tmp_path_factory: pytest.TempPathFactory) -> VisionTower:
@@ -37,55 +34,6 @@ def tower(tmp_path_factory: pytest.TempPathFactory) -> VisionTower:
     geometry = open_geometry(checkpoint)
     assert geometry is not None
     return load_tower(checkpoint, geometry, dtype=torch.float32, device=torch.device("cpu"))
-
-
-@contextmanager
-def pipeline(
-    tower: Any,
-    cache: MemoryCache,
-    bounds: Bounds | None = None,
-    errors: list[BaseException] | None = None,
-    at_a_time: int = 1 << 20,
-) -> Iterator[Figures]:
-    figures = Figures()
-    broken = errors if errors is not None else []
-    with ThreadPoolExecutor(4) as threads:
-        running = Pipeline(
-            cache,  # type: ignore[arg-type]
-            Encoder(tower, 1_000_000, at_a_time),
-            threads,
-            bounds or Bounds(8, 1 << 20, 1 << 20),
-            figures,
-            broken.append,
-        )
-        try:
-            yield figures
-        finally:
-            running.close()
-    assert cache.closed
-    if errors is None:
-        assert broken == []
-
-
-def put(
-    cache: MemoryCache, tower: VisionTower, data: bytes, stored: bytes | None = None, **changes: Any
-) -> MemoryLease:
-    picture = inspect(data)
-    shape = tower.geometry.shape(picture.width, picture.height)
-    recipe = Recipe("auto", picture.width, picture.height, picture.original_pixels)
-    wanted = {"feature_len": shape.tokens * tower.width * 4, "recipe": recipe, "pixels": shape.pixels} | changes
-    return cache.put(data if stored is None else stored, **wanted)
-
-
-def features_of(tower: VisionTower, data: bytes) -> np.ndarray[Any, Any]:
-    with torch.inference_mode():
-        (features,) = tower.encode([tower.pixels(decode(data))])
-    return features.numpy()
-
-
-def wait(leases: Sequence[MemoryLease]) -> None:
-    for lease in leases:
-        assert lease.ended.wait(SECONDS), "an image was not answered"
 
 
 def test_features_are_those_of_the_tower(tower: VisionTower) -> None:
@@ -119,22 +67,6 @@ def test_bad_images_are_refused_alone(tower: VisionTower) -> None:
     assert {lease.error for lease in leases[2:5]} == {"the image cannot be processed"}
 
 
-class FailingTower:
-    """A tower whose larger batches run out of memory, and which cannot take some pictures at all."""
-
-    def __init__(self, tower: VisionTower, error: type[RuntimeError]) -> None:
-        self._tower, self._error = tower, error
-        self.dtype, self.device, self.geometry, self.width = tower.dtype, tower.device, tower.geometry, tower.width
-
-    def pixels(self, picture: Any) -> Pixels:
-        return self._tower.pixels(picture)
-
-    def encode(self, inputs: Sequence[Pixels]) -> list[torch.Tensor]:
-        if len(inputs) > 1 or inputs[0].shape.tokens > 4:
-            raise self._error("no")
-        return self._tower.encode(inputs)
-
-
 @pytest.mark.parametrize(
     ("error", "message"),
     [(torch.OutOfMemoryError, "does not fit the memory"), (RuntimeError, "cannot be processed")],
@@ -163,25 +95,6 @@ def test_features_that_are_not_finite_are_not_published(tower: VisionTower) -> N
         wait(leases)
     assert leases[0].error == "the features of the image are not finite numbers"
     assert leases[1].error is None
-
-
-class GatedTower(FailingTower):
-    """A tower that waits to be let through."""
-
-    def __init__(self, tower: VisionTower) -> None:
-        super().__init__(tower, RuntimeError)
-        self.gate, self.inside = threading.Semaphore(0), threading.Semaphore(0)
-        self.prepared = threading.Semaphore(0)
-
-    def pixels(self, picture: Any) -> Pixels:
-        found = self._tower.pixels(picture)
-        self.prepared.release()
-        return found
-
-    def encode(self, inputs: Sequence[Pixels]) -> list[torch.Tensor]:
-        self.inside.release()
-        assert self.gate.acquire(timeout=SECONDS)
-        return self._tower.encode(inputs)
 
 
 def test_one_batch_is_decoded_while_another_is_encoded_and_no_more_are_taken(tower: VisionTower) -> None:
@@ -244,7 +157,7 @@ def test_its_end_does_not_wait_for_a_batch_and_is_told(tower: VisionTower) -> No
     gated, cache, over = GatedTower(tower), MemoryCache(), threading.Event()
     put(cache, tower, png(noise(28, 28)))
     with ThreadPoolExecutor(1) as workers:
-        encoder, bounds = Encoder(gated, 1_000_000), Bounds(8, 1 << 20)  # type: ignore[arg-type]
+        encoder, bounds = Encoder(gated, 1_000_000, 1 << 20), Bounds(8, 1 << 20, 1 << 20)  # type: ignore[arg-type]
         running = Pipeline(cache, encoder, workers, bounds, Figures(), lambda _: None, over.set)  # type: ignore[arg-type]
         assert gated.inside.acquire(timeout=SECONDS)
         running.end()
