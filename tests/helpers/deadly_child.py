@@ -14,12 +14,12 @@ DEADLY = (66, 33)
 """Width and height."""
 
 
-def prepare(self: Any, item: Any) -> Any:
+def prepare(self: Any, item: Any, *others: Any) -> Any:
     """`Encoder.prepare`, with the fault."""
     recipe = recipe_decoder.decode(item.recipe)
     if (recipe.width, recipe.height) == DEADLY:
         os.kill(os.getpid(), signal.SIGKILL)
-    return whole(self, item)
+    return whole(self, item, *others)
 
 
 if __name__ == "__main__":
