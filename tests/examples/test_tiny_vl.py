@@ -74,8 +74,8 @@ def test_it_sees(server: Server) -> None:
     assert sum(share * asked for share, asked in known.values()) >= 85 * sum(asked for _, asked in known.values())
 
 
-def test_a_picture_of_any_size_and_format(server: Server) -> None:
-    """A red circle that the example did not draw, as JPEG."""
+def test_a_picture_that_the_example_did_not_draw(server: Server) -> None:
+    """A red circle on blue, larger than those that it knows."""
     x, y = torch.meshgrid(torch.arange(300), torch.arange(300), indexing="xy")
     inside = ((x - 150) ** 2 + (y - 150) ** 2 < 65**2).numpy()
     picture = Image.new("RGB", (300, 300), (40, 70, 215))
