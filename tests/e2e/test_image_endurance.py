@@ -103,7 +103,7 @@ def test_many_deaths_cost_images_some_time_and_text_nothing(serve: Serve, name: 
 
 
 def test_an_image_that_kills_visual_servers_is_refused_and_costs_the_others_some_time(serve: Serve) -> None:
-    service = serve(command=changed_command("visual", "deadly_child.py"))
+    service = serve("--image-wait-timeout", "3600", command=changed_command("visual", "deadly_child.py"))
     url = service.wait_ready()
     visual = service.children()["visual-0"]
     visual.send_signal(signal.SIGSTOP)  # so that all come together
