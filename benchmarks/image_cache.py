@@ -28,11 +28,10 @@ import numpy as np
 import rpc_cache
 from lightllm_rs.cache import CacheClient, Want
 from lightllm_rs.messages import cache as frames
-from lightllm_rs.messages.cache import CacheStart
-from lightllm_rs.messages.frames import PROTOCOL, encode
+from lightllm_rs.messages.frames import encode
 from lightllm_rs.messages.sockets import Dealer, Hub, endpoint
 
-MIB = 1 << 20
+MIB, GIB = 1 << 20, 1 << 30
 BATCH = 8
 
 
@@ -47,30 +46,16 @@ class Bench:
 
     def __init__(self, stack: ExitStack, size: int) -> None:
         self.run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        names = ("control", "health", "metrics")
-        self._hubs = [Hub(endpoint(self.run_dir, name)) for name in names]
-        for hub in self._hubs:
-            stack.callback(hub.close)
-        arena = f"/dev/shm/lightllm-rs-bench-{os.getpid()}"
-        start = CacheStart(
-            protocol=PROTOCOL,
-            process="cache",
-            clients=endpoint(self.run_dir, "cache-0"),
-            **{name: endpoint(self.run_dir, name) for name in names},
-            arena=arena,
-            bytes=size,
-            debug_checks=False,
-        )
-        code = "import sys; from lightllm_rs import _core; _core.run_cache_manager(sys.stdin.buffer.read())"
-        process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
-        stack.callback(lambda: Path(arena).unlink(missing_ok=True))
+        command = [sys.executable, "-m", "lightllm_rs.cache_manager", str(self.run_dir), "--size", str(size / GIB)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         stack.callback(process.wait)
-        stack.callback(process.kill)
-        assert process.stdin is not None
-        process.stdin.write(encode(start))
-        process.stdin.close()
-        self.client = CacheClient(endpoint(self.run_dir, "cache-0"), "bench")
-        self.visual = CacheClient(endpoint(self.run_dir, "cache-0"), "visual")
+        stack.callback(process.terminate)
+        assert process.stdout is not None
+        address = process.stdout.readline().removeprefix("ready: ").strip()
+        if not address:
+            raise RuntimeError("the cache manager did not start")
+        self.client = CacheClient(address, "bench")
+        self.visual = CacheClient(address, "visual")
         stack.callback(self.client.close)
         stack.callback(self.visual.close)
 
@@ -116,7 +101,11 @@ def summary(times: list[float]) -> dict[str, float]:
 def sizes(wants: list[Want]) -> tuple[int, int]:
     """Bytes of the frames of a call that finds all of them ready: there and back."""
     asked = frames.Acquire(
-        1000, [frames.Want(want.key, want.data_len, want.feature_len, want.pixels, want.recipe) for want in wants]
+        1000,
+        [
+            frames.Want(want.key, want.data_len, want.feature_len, want.pixels, want.original_pixels, want.recipe)
+            for want in wants
+        ],
     )
     granted = [
         frames.Granted(1000, want.key, frames.READY, 10, 10, want.data_len, want.feature_len, 0, b"", b"", bytes(8))
