@@ -136,12 +136,10 @@ class Soak:
 
 def figures(url: str) -> dict[str, float]:
     """What is left."""
-    page = httpx.get(f"{url}/metrics", timeout=30).text.splitlines()
+    from helpers.metrics_page import metrics_page, total
 
-    def value(name: str) -> float:
-        return sum(float(line.split()[-1]) for line in page if line.startswith((f"{name} ", f"{name}{{")))
-
-    return {name: value(name) for name in LEFT if name != HELD} | {HELD: value(USED) - value(IDLE)}
+    page = metrics_page(url)
+    return {name: total(page, name) for name in LEFT if name != HELD} | {HELD: total(page, USED) - total(page, IDLE)}
 
 
 def main() -> None:

@@ -12,19 +12,23 @@ from helpers.seeing_reference import Reference
 from helpers.tiny_seeing import IMAGE_TOKEN
 from lightllm_rs.backend.forward import decode_batch_of
 from lightllm_rs.backend.mixed_layout import MixedLayout
-from lightllm_rs.backend.plan import Plan, read_plan
-from lightllm_rs.backend.step_rows import step_rows
-from lightllm_rs.backend.torch_backend import TorchBackend
+from lightllm_rs.backend.plan import read_plan
+from lightllm_rs.backend.step_rows import StepRows, step_rows
 from lightllm_rs.backend.transfer import Packed
 
 
-def apply_changes(backend: TorchBackend, plan: Plan) -> None:
-    """With the new pages, which are sent with a step's rows."""
+def next_rows(seeing: SeeingBackend) -> StepRows:
+    """The rows of the driver's next step; its changes are made, the new pages, which a step sends, included."""
+    backend = seeing.backend
+    message, _ = seeing.driver.message()
+    plan = read_plan(message, backend.capacity)
+    backend.slots.apply(plan)
     backend.apply_changes(plan)
     packed = Packed()
     backend.state.pack_pages(packed)
     packed.send(backend.device)
     backend.state.take_pages(packed)
+    return step_rows(plan, plan.decode, plan.prefill, backend.slots, {})
 
 
 @pytest.mark.parametrize("prefix", [0, 3])
@@ -40,12 +44,7 @@ def test_layout_of_graphs_with_pictures(seeing: SeeingBackend, reference: Refere
     seeing.driver.decode(0)
     seeing.driver.prefill(1)
     seeing.driver.prefill(2)
-    message, _ = seeing.driver.message()
-    backend = seeing.backend
-    plan = read_plan(message, backend.capacity)
-    backend.slots.apply(plan)
-    apply_changes(backend, plan)
-    rows = step_rows(plan, plan.decode, plan.prefill, backend.slots, {})
+    backend, rows = seeing.backend, next_rows(seeing)
     assert rows.images is not None
     assert backend.images is not None
     layout = MixedLayout(4, 64, backend.state, sees=True)
@@ -72,12 +71,7 @@ def test_layouts_of_graphs(seeing: SeeingBackend, reference: Reference) -> None:
     seeing.attach(1, other, prefix_pages=pages)
     seeing.driver.decode(0)
     seeing.driver.prefill(1)
-    message, _ = seeing.driver.message()
-    backend = seeing.backend
-    plan = read_plan(message, backend.capacity)
-    backend.slots.apply(plan)
-    apply_changes(backend, plan)
-    rows = step_rows(plan, plan.decode, plan.prefill, backend.slots, {})
+    backend, rows = seeing.backend, next_rows(seeing)
     assert rows.images is None
     layout = MixedLayout(4, 64, backend.state, sees=True)
     decode = rows.positions[:1]

@@ -7,11 +7,7 @@ from pathlib import Path
 import pytest
 
 from cache.harness import key, manager, put
-from lightllm_rs.cache import (
-    CacheRefused,
-    State,
-    Want,
-)
+from lightllm_rs.cache import CacheRefused, State, Want
 
 PAGE = 64 << 10
 

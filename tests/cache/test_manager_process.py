@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from cache.harness import MIB, WAIT_MS, WAIT_SECONDS, manager, put, starting
-from lightllm_rs.cache import (
-    CacheGone,
-)
+from lightllm_rs.cache import CacheGone
 from lightllm_rs.messages import cache as frames
 from lightllm_rs.messages import control, telemetry
 from lightllm_rs.messages.frames import PROTOCOL, encode

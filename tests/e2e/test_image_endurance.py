@@ -11,9 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from helpers.asking import Ask, join, metric, picture, serves, waits
+from helpers.asking import Ask, join, picture, serves, waits
 from helpers.changed_service import changed_command
 from helpers.deadly_child import DEADLY
+from helpers.metrics_page import metric
 from helpers.running_service import RunningService, serve_command
 from helpers.seeing_service import image_part, make_seeing_folder, noise
 from helpers.stuck_child import STUCK

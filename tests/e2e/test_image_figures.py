@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from e2e.test_image_recovery import FLAGS, Ask, join, picture
-from helpers.metrics_page import metric, metrics_page
+from helpers.metrics_page import metric, metrics_page, total
 from helpers.running_service import RunningService, serve_command
 from helpers.seeing_service import image_part, make_seeing_folder, noise, png
 from lightllm_rs.metric.catalogue import CATALOGUE
@@ -24,11 +24,10 @@ def test_every_figure_of_images_moves(tmp_path: Path) -> None:
         seen = dict.fromkeys((one.page_name for one in OF_IMAGES), 0.0)
 
         def look() -> bool:
-            page = metrics_page(url).splitlines()
+            page = metrics_page(url)
             for one in OF_IMAGES:
                 name = one.page_name + ("_count" if one.kind == "histogram" else "")
-                found = [float(line.split()[-1]) for line in page if line.startswith((f"{name} ", f"{name}{{"))]
-                seen[one.page_name] = max(seen[one.page_name], sum(found))
+                seen[one.page_name] = max(seen[one.page_name], total(page, name))
             return True
 
         for content in (picture(1), picture(1), [image_part(png(noise(64, 64))[:300])]):  # new, a hit, a failure

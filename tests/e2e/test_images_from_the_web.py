@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import httpx
 import openai
 import pytest
 
-from helpers import open_network_service
+from helpers.changed_service import changed_command
 from helpers.running_service import RunningService
 from helpers.seeing_service import image_part, make_seeing_folder, noise, png, text_part
 
@@ -49,9 +47,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = make_seeing_folder(tmp_path_factory.mktemp("models") / "tiny-internvl", "internvl")
     base = tmp_path_factory.mktemp("w") / "r"
     base.mkdir()
-    flags = ["--port", "0", "--device", "cpu", "--mm-cache-size", "0.03", "--kv-cache-tokens", "8192", "--threads", "1"]
-    script = str(Path(open_network_service.__file__))
-    with RunningService([sys.executable, script, str(folder), *flags], base) as service:
+    flags = ("--device", "cpu", "--mm-cache-size", "0.03", "--kv-cache-tokens", "8192", "--threads", "1")
+    command = changed_command("http", "open_network_child.py", str(folder), *flags)
+    with RunningService(command, base) as service:
         yield service.wait_ready()
         assert service.end() == 0
         service.assert_nothing_left()

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from helpers.metrics_page import metric
 from helpers.seeing_service import image_part, noise, text_part
 
 SECONDS = 600.0
@@ -41,13 +42,6 @@ class Ask(threading.Thread):
 def picture(seed: int) -> list[dict[str, Any]]:
     """A prompt with a picture that no other seed has."""
     return [text_part("See "), image_part(noise(60, 40, seed))]
-
-
-def metric(url: str, name: str) -> float:
-    """The sum of a metric's values on the page."""
-    page = httpx.get(f"{url}/metrics", timeout=60).text
-    lines = [line for line in page.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
-    return sum(float(line.split()[-1]) for line in lines)
 
 
 def waits(url: str, name: str, value: float) -> Callable[[], bool]:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from helpers.kernel_checks import assert_close, randn
 from lightllm_rs.backend.prefix_work import prefix_work, prefixes_of
-from lightllm_rs.kernels.fp8 import FP8
 from lightllm_rs.kernels.paged_decode_attention.kernel import paged_decode_attention_triton
 from lightllm_rs.kernels.paged_decode_attention.reference import paged_decode_attention_reference
 from lightllm_rs.kernels.paged_prefill_attention.kernel import Tile, paged_prefill_attention_triton
@@ -23,7 +22,10 @@ from lightllm_rs.kernels.paged_prefill_attention.reference import paged_prefill_
 
 @dataclass
 class Paged:
-    """Rows of the given lengths in pages that lie in random order; unused slots hold NaN."""
+    """Rows of the given lengths in pages that lie in random order; unused slots hold NaN.
+
+    cache: dtype of the pages, where it is another than that of the arithmetic.
+    """
 
     k: Tensor
     v: Tensor
@@ -31,7 +33,16 @@ class Paged:
     lengths: Tensor
 
     @classmethod
-    def of(cls, lengths: list[int], page_size: int, kv_heads: int, head_dim: int, dtype: torch.dtype, device: str):
+    def of(
+        cls,
+        lengths: list[int],
+        page_size: int,
+        kv_heads: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        device: str,
+        cache: torch.dtype | None = None,
+    ) -> Paged:
         counts = [-(-length // page_size) for length in lengths]
         pages = sum(counts) + 3
         order = torch.randperm(pages, dtype=torch.int32)
@@ -47,11 +58,8 @@ class Paged:
             k[page, position % page_size] = torch.randn(length, kv_heads, head_dim)
             v[page, position % page_size] = torch.randn(length, kv_heads, head_dim)
         sizes = torch.tensor(lengths, dtype=torch.int32)
-        return cls(k.to(device, dtype), v.to(device, dtype), table.to(device), sizes.to(device))
-
-    def rounded(self) -> Paged:
-        """The same in e4m3, that is, about the same."""
-        return Paged(self.k.to(FP8), self.v.to(FP8), self.table, self.lengths)
+        k, v = (pages.to(device, dtype).to(cache or dtype) for pages in (k, v))
+        return cls(k, v, table.to(device), sizes.to(device))
 
 
 def decode_case(
@@ -65,13 +73,12 @@ def decode_case(
     splits: int | None,
     cache: torch.dtype | None = None,
 ) -> None:
-    paged = Paged.of(lengths, page_size, kv_heads, head_dim, dtype, device)
-    paged = paged if cache is None else paged.rounded()
+    paged = Paged.of(lengths, page_size, kv_heads, head_dim, dtype, device, cache)
     q = randn(len(lengths), heads, head_dim, dtype=dtype, device=device)
     out = torch.full_like(q, float("nan"))
-    paged_decode_attention_triton(q, paged.k, paged.v, paged.table, paged.lengths, 0.2, out, splits=splits)
-    expected = paged_decode_attention_reference(q, paged.k, paged.v, paged.table, paged.lengths, 0.2)
-    assert_close(out, expected, dtype)
+    arguments = (q, paged.k, paged.v, paged.table, paged.lengths, 0.2)
+    paged_decode_attention_triton(*arguments, out, splits=splits)
+    assert_close(out, paged_decode_attention_reference(*arguments), dtype)
 
 
 def prefix_case(
@@ -87,8 +94,7 @@ def prefix_case(
     cache: torch.dtype | None = None,
 ) -> None:
     """groups: (first row, rows, shared pages). The work tensors are as wide as a captured graph's."""
-    paged = Paged.of(lengths, page_size, kv_heads, head_dim, dtype, device)
-    paged = paged if cache is None else paged.rounded()
+    paged = Paged.of(lengths, page_size, kv_heads, head_dim, dtype, device, cache)
     for first, rows, pages in groups:
         paged.table[first : first + rows, :pages] = paged.table[first, :pages].clone()
     work = prefix_work(np.array(groups, dtype=np.int64).reshape(-1, 3), len(lengths), page_size)
@@ -112,8 +118,7 @@ def prefill_case(
     tile: Tile | None = None,
 ) -> None:
     """rows: (new tokens, tokens in the cache, the new ones included)."""
-    paged = Paged.of([length for _, length in rows], page_size, kv_heads, head_dim, dtype, device)
-    paged = paged if cache is None else paged.rounded()
+    paged = Paged.of([length for _, length in rows], page_size, kv_heads, head_dim, dtype, device, cache)
     news = [new for new, _ in rows]
     starts = torch.tensor([0, *accumulate(news)], dtype=torch.int32, device=device)
     q = randn(sum(news), heads, head_dim, dtype=dtype, device=device)

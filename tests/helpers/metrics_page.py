@@ -15,7 +15,12 @@ def metrics_page(url: str) -> str:
     return answer.raise_for_status().text
 
 
-def metric(url: str, name: str) -> float:
-    """The sum of a metric's values on it."""
-    lines = [line for line in metrics_page(url).splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
+def total(page: str, name: str) -> float:
+    """The sum of a metric's values on the page."""
+    lines = [line for line in page.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
     return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+def metric(url: str, name: str) -> float:
+    """The same of the present page."""
+    return total(metrics_page(url), name)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import time
 import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -16,6 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from helpers.bad_host import bad_host, silent
+from helpers.garbage import no_collector, until_gone
 from helpers.image_parts import DATA, PNG, image, message, text
 from lightllm_rs.http.body import ClientGone
 from lightllm_rs.http.conversation import prompt_of
@@ -254,16 +253,10 @@ def test_a_refused_image_does_not_wait_for_the_garbage_collector() -> None:
     async def work(service: Any) -> None:
         named = sources_of_messages(service, [message(image("data:;base64,AAAA"))])
         gone = weakref.ref(named[0])
-        gc.disable()
-        try:
+        with no_collector():
             with contextlib.suppress(ApiError):
                 await take_images(receive_never(), service, named)
             del named
-            deadline = time.monotonic() + 60
-            while gone() is not None:  # a thread may not have let go of it yet
-                assert time.monotonic() < deadline, "it waits for the garbage collector"
-                await asyncio.sleep(0.001)
-        finally:
-            gc.enable()
+            await until_gone(gone)
 
     in_service(work)

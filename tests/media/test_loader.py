@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import gc
-import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from helpers.bad_host import BadHost, answer, bad_host, silent
+from helpers.garbage import no_collector, until_gone
 from helpers.pictures import encoded, gradient
 from lightllm_rs.media import Fetcher, Limits, Loader, MediaError, Overloaded, Picture, Source, source_of_url
 from lightllm_rs.media.loader import FETCHES
@@ -214,17 +213,11 @@ def test_a_refused_image_does_not_wait_for_the_garbage_collector() -> None:
         loader = Loader(PATIENT)
         source = inline(PNG[:30])
         gone = weakref.ref(source)
-        gc.disable()
-        try:
+        with no_collector():
             with contextlib.suppress(MediaError):
                 await loader.take([source, inline(PNG)])
             del source
-            deadline = time.monotonic() + 60
-            while gone() is not None:  # a thread may not have let go of it yet
-                assert time.monotonic() < deadline, "it waits for the garbage collector"
-                await asyncio.sleep(0.001)
-        finally:
-            gc.enable()
+            await until_gone(gone)
         loader.close()
 
     asyncio.run(run())
