@@ -17,12 +17,11 @@ from lightllm_rs.settings.dtype import dtype_name
 FP8_CAPABILITY = (8, 9)
 """The first GPUs whose tensor cores take 8-bit floats."""
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
 
 def choose_dtype(options: BackendOptions) -> torch.dtype:
     """`--dtype`."""
-    return DTYPES[dtype_name(options.dtype, options.device)]
+    dtype: torch.dtype = getattr(torch, dtype_name(options.dtype, options.device))
+    return dtype
 
 
 def choose_kv_dtype(options: BackendOptions) -> torch.dtype:

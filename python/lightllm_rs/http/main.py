@@ -132,7 +132,8 @@ class HttpProcess:
                 self._service.image_cache.disconnect()
         elif isinstance(message, control.ImagesDown | control.ImagesUp):
             if self._service.image_cache is not None:
-                self._service.image_cache.down_for(getattr(message, "seconds", None))
+                seconds = message.seconds if isinstance(message, control.ImagesDown) else None
+                self._service.image_cache.down_for(seconds)
         elif isinstance(message, control.Drain):
             self._service.draining = True
             self._server.stop_accepting()

@@ -42,7 +42,7 @@ def expand(ids: Sequence[int], images: Sequence[ImageInput], geometry: Geometry)
 
     Raises `PromptError` if there are not as many of the one as of the other.
     """
-    placeholders = sum(1 for token in ids if token == geometry.placeholder)
+    placeholders = ids.count(geometry.placeholder)
     if placeholders != len(images):
         raise PromptError(
             f"the prompt has {placeholders} places for images, but {len(images)} images were given: "

@@ -10,12 +10,11 @@ from lightllm_rs.process.child import StartError
 from lightllm_rs.process.start import ChildStart
 from lightllm_rs.settings.dtype import dtype_name
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
 
 def choose_dtype(start: ChildStart) -> torch.dtype:
     """`--dtype`, which the language model has too."""
-    return DTYPES[dtype_name(start.settings.dtype, start.device)]
+    dtype: torch.dtype = getattr(torch, dtype_name(start.settings.dtype, start.device))
+    return dtype
 
 
 def open_device(start: ChildStart) -> torch.device:
