@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lightllm_rs.backend.base import ModelBackend
 from lightllm_rs.backend.early_context import open_context_early
 from lightllm_rs.backend.errors import BackendError
+from lightllm_rs.backend.late_kernels import LateKernels
 from lightllm_rs.backend.options import BackendOptions
 from lightllm_rs.backend.pulse import Progress, Pulse
 from lightllm_rs.backend.rank import Rank
@@ -109,6 +110,8 @@ def run(child: Child) -> None:
         backend.before_measuring = partial(let_visual_servers_take_memory, child)
     try:
         backend.init_model(options_of(start), child.phase)
+        if start.device == "cuda" and start.settings.backend != "mock":
+            LateKernels().watch()
     except BackendError as error:
         raise StartError(str(error)) from None
     gc.collect()

@@ -13,6 +13,7 @@ from lightllm_rs.backend.capture import Capture
 from lightllm_rs.backend.device_state import DeviceState
 from lightllm_rs.backend.graphs import DecodeGraphs
 from lightllm_rs.backend.mixed_graphs import MixedGraphs
+from lightllm_rs.backend.prefix_work import PREFIX_ROWS
 from lightllm_rs.backend.span_features import SpanFeatures
 from lightllm_rs.backend.step_rows import StepRows
 from lightllm_rs.backend.transfer import Staging
@@ -40,8 +41,9 @@ class StepGraphs:
         return len(self.decode.sizes) + len(self.mixed.sizes)
 
     def rehearse(self) -> None:
-        """Launches all kernels that captures need. Before there are pages for it: only while kernels are built."""
-        for size in self.decode.sizes:
+        """Launches all kernels that captures and steps without one need. Before there are pages for it: only while kernels are built."""
+        # Eager steps have any number of decode rows; from PREFIX_ROWS on they run the kernels of the captured sizes.
+        for size in sorted({*self.decode.sizes, *range(1, min(PREFIX_ROWS, self.decode.largest))}):
             self.decode.rehearse(size)
         for pair in self.mixed.sizes:
             self.mixed.rehearse(pair)
