@@ -1,12 +1,13 @@
-//! How many prompt tokens come for each output token and with each request, by the requests that ended of late.
+//! How many prompt tokens come for each output token, by the requests that ended of late, and with each request, by
+//! those that were admitted of late.
 
-/// Sums over requests that ended, older ones counting less, in whole numbers.
+/// Sums over requests, older ones counting less, in whole numbers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Balance {
     prompts: u64,
     outputs: u64,
-    weight: u64,
     requests: u32,
+    mean_prompt: Option<u64>,
 }
 
 impl Balance {
@@ -14,6 +15,9 @@ impl Balance {
     const PLACES: u32 = 12;
     /// Half of the weight is gone after about 90 requests.
     const DECAY: u64 = 128;
+    /// Half of the weight of a prompt is gone after about 11 requests: the next ones of a burst shall be told by the
+    /// first.
+    const PROMPT_DECAY: u64 = 16;
     /// Requests after which it is relied on.
     const ENOUGH: u32 = 16;
 
@@ -21,13 +25,19 @@ impl Balance {
     pub fn note(&mut self, prompt: u64, outputs: u64) {
         self.prompts = self.prompts - self.prompts / Self::DECAY + (prompt << Self::PLACES);
         self.outputs = self.outputs - self.outputs / Self::DECAY + (outputs << Self::PLACES);
-        self.weight = self.weight - self.weight / Self::DECAY + (1 << Self::PLACES);
         self.requests = self.requests.saturating_add(1);
     }
 
-    /// Prompt tokens to compute of a request, in the mean. None before enough is known.
-    pub fn mean_prompt(&self) -> Option<u64> {
-        (self.requests >= Self::ENOUGH).then(|| self.prompts / self.weight)
+    /// A request was admitted that has so many prompt tokens to compute.
+    pub fn admitted(&mut self, prompt: u64) {
+        let new = prompt << Self::PLACES;
+        let mean = self.mean_prompt.unwrap_or(new);
+        self.mean_prompt = Some(mean - mean / Self::PROMPT_DECAY + new / Self::PROMPT_DECAY);
+    }
+
+    /// Prompt tokens to compute of a request, in the mean; 0 before there was one.
+    pub fn mean_prompt(&self) -> u64 {
+        self.mean_prompt.unwrap_or(0) >> Self::PLACES
     }
 
     /// Prompt tokens that come with so many output tokens. None before enough is known.
@@ -46,14 +56,26 @@ mod tests {
         let mut balance = Balance::default();
         (0..15).for_each(|_| balance.note(1024, 256));
         assert_eq!(balance.prompts_for(100), None);
-        assert_eq!(balance.mean_prompt(), None);
         balance.note(1024, 256);
-        assert!(matches!(balance.mean_prompt(), Some(1023 | 1024)), "{balance:?}");
         assert!(matches!(balance.prompts_for(100), Some(399 | 400)), "{balance:?}");
         (0..2000).for_each(|_| balance.note(0, 100));
-        assert_eq!(balance.mean_prompt(), Some(0));
         assert!(matches!(balance.prompts_for(100), Some(0 | 1)), "{balance:?}");
         (0..2000).for_each(|_| balance.note(u64::from(u32::MAX), 0));
         assert!(balance.prompts_for(u64::from(u32::MAX)).is_none_or(|tokens| tokens > 1 << 40));
+    }
+    #[test]
+    fn a_burst_is_told_by_its_first_prompts() {
+        let mut balance = Balance::default();
+        assert_eq!(balance.mean_prompt(), 0);
+        balance.admitted(4096);
+        assert_eq!(balance.mean_prompt(), 4096);
+        (0..11).for_each(|_| balance.admitted(128));
+        assert!((1900..2200).contains(&balance.mean_prompt()), "{balance:?}");
+        (0..500).for_each(|_| balance.admitted(128));
+        assert!((127..=128).contains(&balance.mean_prompt()), "{balance:?}");
+        (0..500).for_each(|_| balance.admitted(0));
+        assert_eq!(balance.mean_prompt(), 0);
+        balance.admitted(u64::from(u32::MAX));
+        assert!(balance.mean_prompt() > 1 << 27, "{balance:?}");
     }
 }

@@ -42,7 +42,7 @@ impl Scheduler {
         if self.config.balance_tokens == 0 || rows == 0 {
             return usize::MAX;
         }
-        let least = self.balance.mean_prompt().unwrap_or(0).max(self.config.balance_tokens.into());
+        let least = self.balance.mean_prompt().max(self.config.balance_tokens.into());
         let share = self.balance.prompts_for(rows).map_or(0, |share| share.saturating_add(share / 4));
         let share = usize::try_from(share.max(least)).unwrap_or(usize::MAX).min(draft.budget);
         let fitting = draft.limit_ns.map_or(share, |limit_ns| self.cost.tokens_within(limit_ns, &draft.load, 0));

@@ -169,6 +169,7 @@ impl Scheduler {
             self.totals.prompt_tokens += sequence.prompt_len as u64;
             self.totals.prefix_queries += sequence.prompt_len as u64;
             self.totals.prefix_hits += cached as u64;
+            self.balance.admitted((sequence.prompt_len - cached) as u64);
         }
         let holding = self.memory.hold(sequence.salt, found.as_ref(), pages);
         if sequence.is_ahead() {
