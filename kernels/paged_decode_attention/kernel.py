@@ -21,15 +21,11 @@ from torch import Tensor
 
 from ..checks import check_caches, check_floats, check_integers, check_stored, require
 from ..dependent_launch import dependent_launch, start_next, wait_previous
+from .cut import Cut, cut_for
 from .prefixes import SharedPrefixes
 from .shared_prefix import shared_prefix_parts
 
 LOG2_E = 1.4426950408889634
-# Programs that keep a large GPU busy; more parts than that only cost their combination.
-PROGRAMS = 264
-MAX_SPLITS = 64
-# A part shorter than this is not worth a program of its own.
-MIN_SPLIT_TOKENS = 128
 
 
 @triton.jit
@@ -164,15 +160,6 @@ def paged_decode_kernel(
     tl.store(out_at, y.to(out_ptr.dtype.element_ty), mask=q_mask)
 
 
-def splits_for(rows: int, kv_heads: int, tokens: int) -> int:
-    """Parts a row, a power of two: enough programs for the GPU, but no part of a full table shorter than the minimum.
-
-    `tokens` is what the page table can hold, not what the rows hold: the grid may depend on shapes only.
-    """
-    wanted = min(-(-PROGRAMS // (rows * kv_heads)), tokens // MIN_SPLIT_TOKENS, MAX_SPLITS)
-    return 1 << max(0, wanted.bit_length() - 1)
-
-
 def counters_of(shared: dict[str, Any] | None, size: int, device: torch.device) -> Tensor:
     """Zeros, int32 [size], that every call leaves as zeros: one tensor does for all layers of a step."""
     found: Tensor | None = None if shared is None else shared.get("decode counters")
@@ -181,11 +168,6 @@ def counters_of(shared: dict[str, Any] | None, size: int, device: torch.device) 
         if shared is not None:
             shared["decode counters"] = found
     return found
-
-
-def tile(block_d: int, wide: bool) -> tuple[int, int]:
-    """(BLOCK_N, stages) that fit the shared memory of sm_80 and newer."""
-    return 32 if wide or block_d > 128 else 64, 2 if wide else 3
 
 
 def paged_decode_attention_triton(
@@ -198,13 +180,9 @@ def paged_decode_attention_triton(
     out: Tensor | None = None,
     prefixes: SharedPrefixes | None = None,
     shared: dict[str, Any] | None = None,
-    splits: int | None = None,
-    tiles: tuple[int, int, int] | None = None,
+    cut: Cut | None = None,
 ) -> Tensor:
-    """See `paged_decode_attention`. All tensors contiguous.
-
-    splits, tiles: override the number of parts and (BLOCK_N, warps, stages).
-    """
+    """See `paged_decode_attention`. All tensors contiguous; `cut` overrides the choice."""
     check_caches(q, k_cache, v_cache)
     check_floats(q=q)
     check_stored(q, k_cache=k_cache, v_cache=v_cache)
@@ -219,10 +197,7 @@ def paged_decode_attention_triton(
     if not rows:
         return out
     width = page_table.shape[1]
-    splits = splits_for(rows, kv_heads, width * page_size) if splits is None else splits
-    block_d = max(16, triton.next_power_of_2(head_dim))
-    block_n, stages = tile(block_d, q.dtype == torch.float32)
-    block_n, warps, stages = tiles or (block_n, 4, stages)
+    splits, block_n, warps, stages = cut_for(q, k_cache, width * page_size) if cut is None else cut
     parts = maxima = sums = out
     counters = lengths
     if splits > 1:
@@ -257,7 +232,7 @@ def paged_decode_attention_triton(
         PREFIX_PARTS=0 if prefixes is None else prefixes.most_parts,
         BLOCK_G=max(16, triton.next_power_of_2(heads // kv_heads)),
         BLOCK_N=block_n,
-        BLOCK_D=block_d,
+        BLOCK_D=max(16, triton.next_power_of_2(head_dim)),
         PRECISION="ieee",
         num_warps=warps,
         num_stages=stages,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from helpers.kernel_checks import assert_close, randn
 from lightllm_rs.backend.prefix_work import prefix_work, prefixes_of
+from lightllm_rs.kernels.paged_decode_attention.cut import cut_for
 from lightllm_rs.kernels.paged_decode_attention.kernel import paged_decode_attention_triton
 from lightllm_rs.kernels.paged_decode_attention.reference import paged_decode_attention_reference
 from lightllm_rs.kernels.paged_prefill_attention.kernel import Tile, paged_prefill_attention_triton
@@ -77,7 +78,8 @@ def decode_case(
     q = randn(len(lengths), heads, head_dim, dtype=dtype, device=device)
     out = torch.full_like(q, float("nan"))
     arguments = (q, paged.k, paged.v, paged.table, paged.lengths, 0.2)
-    paged_decode_attention_triton(*arguments, out, splits=splits)
+    cut = cut_for(q, paged.k, paged.table.shape[1] * page_size)
+    paged_decode_attention_triton(*arguments, out, cut=cut if splits is None else cut._replace(splits=splits))
     assert_close(out, paged_decode_attention_reference(*arguments), dtype)
 
 
@@ -102,7 +104,9 @@ def prefix_case(
     q = randn(len(lengths), heads, head_dim, dtype=dtype, device=device)
     out = torch.full_like(q, float("nan"))
     arguments = (q, paged.k, paged.v, paged.table, paged.lengths, 0.2)
-    paged_decode_attention_triton(*arguments, out, prefixes, splits=splits)
+    cut = cut_for(q, paged.k, paged.table.shape[1] * page_size)
+    cut = cut if splits is None else cut._replace(splits=splits)
+    paged_decode_attention_triton(*arguments, out, prefixes, cut=cut)
     assert_close(out, paged_decode_attention_reference(*arguments), dtype)
 
 

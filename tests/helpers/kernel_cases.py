@@ -100,6 +100,8 @@ LARGE: list[Case] = [
     ],
     (decode_case, ([3000] * 40, 9, 3, 64, 16, None)),
     (decode_case, ([900], 32, 8, 128, 16, 64)),
+    *((decode_case, ([*range(990, 990 + rows)], 32, 8, 128, 64, None)) for rows in (1, 2, 3, 5, 8, 11, 16, 17, 33, 34)),
+    *((prefix_case, ([*range(700, 700 + n)], [(0, n, 8)], 32, 8, 128, 64, None)) for n in (8, 16, 24, 33)),
     *[
         (prefix_case, ([*range(3400 - n, 3400)], [(1, n - 2, 3072 // page_size)], 32, 8, 128, page_size, None))
         for n, page_size in ((6, 16), (40, 16), (64, 64), (200, 128))

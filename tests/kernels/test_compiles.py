@@ -5,6 +5,7 @@ What the interpreter does not see shows here: types that do not meet, and tiles 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lightllm_rs.kernels.fp8 import LARGEST
 from lightllm_rs.kernels.fp8_block_linear import kernel as block_linear
 from lightllm_rs.kernels.paged_decode_attention import kernel as decode
 from lightllm_rs.kernels.paged_decode_attention import shared_prefix
+from lightllm_rs.kernels.paged_decode_attention.cut import common_tile
 from lightllm_rs.kernels.paged_decode_attention.prefixes import ITEM_ROWS, MOST_PARTS
 from lightllm_rs.kernels.paged_prefill_attention import kernel as prefill
 from lightllm_rs.kernels.quantize_fp8 import kernel as quantize
@@ -30,6 +32,7 @@ from lightllm_rs.kernels.silu_mul import kernel as silu_mul
 from lightllm_rs.kernels.silu_mul_fp8 import kernel as silu_mul_fp8
 from lightllm_rs.kernels.skinny_linear import kernel as skinny
 from lightllm_rs.kernels.skinny_linear.tiles import tile
+from lightllm_rs.kernels.tuning import FOLDER
 
 # (compute capability, shared memory of one block in bytes): A100, RTX 4090, H100.
 TARGETS = [(80, 163 << 10), (89, 99 << 10), (90, 227 << 10)]
@@ -71,7 +74,7 @@ def test_attention(
     sums = ("part_ptr", "max_ptr", "sum_ptr")
     types.update(dict.fromkeys((*sums, *(f"prefix_{name}" for name in sums)), "*fp32"))
     block_d = max(16, triton.next_power_of_2(head_dim))
-    block_n, stages = decode.tile(block_d, wide)
+    block_n, stages = common_tile(block_d, wide)
     for parts in (0, MOST_PARTS):
         blocks = {"BLOCK_G": 16, "BLOCK_N": block_n, "BLOCK_D": block_d, "SPLITS": 4, "PREFIX_PARTS": parts}
         kernel = decode.paged_decode_kernel
@@ -87,6 +90,26 @@ def test_attention(
     flags = {"DESCRIPTORS": False, "k_tiles": None, "v_tiles": None}
     kernel, options = prefill.paged_prefill_kernel, {"num_warps": tile.warps, "num_stages": tile.stages}
     assert shared_memory(kernel, capability, types, {**shape, **blocks, **flags}, **options) <= limit
+
+
+def test_decode_attention_as_it_was_measured_to_be_best() -> None:
+    (capability, limit), types = TARGETS[-1], dict.fromkeys(("q_ptr", "k_ptr", "v_ptr", "out_ptr"), "*bf16")
+    types.update(
+        dict.fromkeys(("table_ptr", "lengths_ptr", "done_ptr", "prefix_lengths_ptr", "prefix_parts_ptr"), "*i32")
+    )
+    sums = ("part_ptr", "max_ptr", "sum_ptr")
+    types.update(dict.fromkeys((*sums, *(f"prefix_{name}" for name in sums)), "*fp32"))
+    types.update(table_width="i32", scale="fp32")
+    measured = json.loads((FOLDER / "h100.json").read_text())["paged_decode_attention"]
+    assert measured
+    for key, found in measured.items():
+        head_dim, page_size, _ = map(int, key.split(","))
+        shape = {"HEADS": 32, "KV_HEADS": 8, "HEAD_DIM": head_dim, "PAGE_SIZE": page_size, "PRECISION": "ieee"}
+        for cut in found["cuts"]:
+            blocks = {"BLOCK_G": 16, "BLOCK_N": cut["block_n"], "BLOCK_D": head_dim, "SPLITS": 2}
+            constants = {**shape, **blocks, "PREFIX_PARTS": MOST_PARTS}
+            options = {"num_warps": cut["warps"], "num_stages": cut["stages"]}
+            assert shared_memory(decode.paged_decode_kernel, capability, types, constants, **options) <= limit
 
 
 @pytest.mark.parametrize(("capability", "limit"), TARGETS)

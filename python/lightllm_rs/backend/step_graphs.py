@@ -13,7 +13,6 @@ from lightllm_rs.backend.capture import Capture
 from lightllm_rs.backend.device_state import DeviceState
 from lightllm_rs.backend.graphs import DecodeGraphs
 from lightllm_rs.backend.mixed_graphs import MixedGraphs
-from lightllm_rs.backend.prefix_work import PREFIX_ROWS
 from lightllm_rs.backend.span_features import SpanFeatures
 from lightllm_rs.backend.step_rows import StepRows
 from lightllm_rs.backend.transfer import Staging
@@ -24,6 +23,15 @@ logger = logging.getLogger(__name__)
 
 START_SECONDS = 2.0
 """A start does not take longer over captured steps, once all sizes of decode batches are there."""
+
+
+EAGER_ROWS = 16
+"""Steps without a graph have any number of decode rows; from this one on they run the kernels of captured sizes."""
+
+
+def rehearsed_sizes(captured: list[int]) -> list[int]:
+    """Numbers of decode rows that have all kernels compiled at the start."""
+    return sorted({*captured, *range(1, min(EAGER_ROWS, captured[-1]))})
 
 
 class StepGraphs:
@@ -41,9 +49,9 @@ class StepGraphs:
         return len(self.decode.sizes) + len(self.mixed.sizes)
 
     def rehearse(self) -> None:
-        """Launches all kernels that captures and steps without one need. Before there are pages for it: only while kernels are built."""
-        # Eager steps have any number of decode rows; from PREFIX_ROWS on they run the kernels of the captured sizes.
-        for size in sorted({*self.decode.sizes, *range(1, min(PREFIX_ROWS, self.decode.largest))}):
+        """Launches all kernels that captures and steps without a graph need. Before there are pages for it: only while
+        kernels are built."""
+        for size in rehearsed_sizes(self.decode.sizes):
             self.decode.rehearse(size)
         for pair in self.mixed.sizes:
             self.mixed.rehearse(pair)
