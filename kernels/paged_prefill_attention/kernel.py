@@ -158,11 +158,11 @@ class Tile:
 def tile_for(device: torch.device, work: int, head_dim: int, page_size: int, cache: torch.dtype) -> Tile:
     """The tile that was measured to be best on this GPU, or one for all.
 
-    work: queries of all heads. A large tile is the better one where it leaves something to do for each processor.
+    work: queries of all heads. A large tile is the better one where it leaves enough to do for each processor.
     """
     key = head_dim, page_size, 8 * cache.itemsize
     found = tuned(device, "paged_prefill_attention", *key)
-    if found is not None and work < processors(device) * found["block_m"] * 3 // 2:
+    if found is not None and work < processors(device) * found["block_m"] * 5 // 2:
         found = tuned(device, "paged_prefill_attention", *key, "few") or found
     return common_tile(head_dim, cache.itemsize == 4) if found is None else Tile(**found)
 

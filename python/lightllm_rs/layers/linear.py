@@ -134,6 +134,8 @@ class RowLinear(Layer):
         """Two tensors whose sum, the first summed over the ranks, is y + residual; None if the second is zero."""
         if self.whole and isinstance(x, Tensor) and self.matrix.fuses(x):
             return self.matrix.fused(x, residual=residual), None
+        if self.whole and isinstance(x, Tensor) and isinstance(self.matrix, Matrix) and self.matrix.adds(x):
+            return self.matrix.added(x, residual), None
         return self(x), residual
 
 

@@ -50,6 +50,15 @@ class Matrix(nn.Module):
         assert self.weight is not None, "asked for where `fuses` says so"
         return skinny_linear.skinny_linear(x, self.weight, self.bias, norm, residual, silu)
 
+    def adds(self, x: Tensor) -> bool:
+        """Whether `added` is the way: where the library adds to what is there as it writes."""
+        return x.is_cuda and self.weight is not None and self.bias is None
+
+    def added(self, x: Tensor, residual: Tensor) -> Tensor:
+        """residual + x W^T, in place, rounded once; x: [T, columns], residual: [T, rows]."""
+        assert self.weight is not None, "asked for where `adds` says so"
+        return residual.addmm_(x, self.weight.t())
+
     def rounds(self, x: Tensor) -> bool:
         """Whether x is rounded to 8-bit floats for the product: not with a weight in the dtype of the arithmetic."""
         return False
