@@ -131,6 +131,7 @@ def main() -> None:
             busy = sum(used) / len(used) if used else None
             print(name, f"{time.perf_counter() - began:.0f} s", kept, f"gpu {busy}", flush=True)
             results.setdefault(name, []).append({**kept, "gpu_percent": busy})
+        print(*server.warnings(), sep="\n", flush=True)
     if options.output:
         Path(options.output).write_text(json.dumps(results, indent=1))
 

@@ -24,6 +24,10 @@ class Server:
     process: subprocess.Popen[bytes]
     log: Path
 
+    def warnings(self) -> list[str]:
+        """Lines of the log that somebody should know of, with what was measured meanwhile."""
+        return re.findall(r".*\b(?:WARNING|ERROR|CRITICAL)\b.*", self.log.read_text(errors="replace"))
+
 
 @contextmanager
 def serving(*flags: str, timeout: float = 600.0, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
