@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import torch
 
 from lightllm_rs.backend.errors import BackendError
@@ -12,6 +9,7 @@ from lightllm_rs.backend.host import usable_cores
 from lightllm_rs.backend.options import BackendOptions
 from lightllm_rs.kernels.fp8 import FP8
 from lightllm_rs.kernels.toolchain import missing_toolchain
+from lightllm_rs.kernels.triton_cache import keep_triton_cache_private
 from lightllm_rs.settings.dtype import dtype_name
 
 FP8_CAPABILITY = (8, 9)
@@ -41,10 +39,9 @@ def open_device(options: BackendOptions) -> torch.device:
     if torch.cuda.device_count() < options.world:
         count = torch.cuda.device_count()
         raise BackendError(f"--tp {options.world} needs as many GPUs and {count} can be seen: pass a smaller --tp")
-    missing = missing_toolchain()
-    if missing is not None:
-        raise BackendError(missing)
-    keep_triton_cache_private()
+    trouble = missing_toolchain() or keep_triton_cache_private()
+    if trouble is not None:
+        raise BackendError(trouble)
     device = torch.device("cuda", options.rank)
     torch.cuda.set_device(device)
     for flag, value in (("--quantization", options.quantization), ("--kv-cache-dtype", options.kv_cache_dtype)):
@@ -52,19 +49,3 @@ def open_device(options: BackendOptions) -> torch.device:
             raise BackendError(f"{flag} fp8 needs a GPU that computes in FP8 (Ada, Hopper or newer): leave it out")
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     return device
-
-
-def keep_triton_cache_private() -> None:
-    """Points Triton at a folder that only this user can write: it loads shared objects from there."""
-    if "TRITON_CACHE_DIR" in os.environ:
-        return
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(base) / "lightllm-rs" / "triton"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-    except OSError as error:
-        raise BackendError(f"cannot make {folder}: {error.strerror}; set XDG_CACHE_HOME to a folder of yours") from None
-    if folder.stat().st_uid != os.getuid():
-        raise BackendError(f"{folder} belongs to somebody else: set XDG_CACHE_HOME to a folder of yours")
-    os.environ["TRITON_CACHE_DIR"] = str(folder)

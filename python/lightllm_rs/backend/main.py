@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightllm_rs.backend.base import ModelBackend
-from lightllm_rs.backend.early_context import open_context_early
 from lightllm_rs.backend.errors import BackendError
 from lightllm_rs.backend.late_kernels import LateKernels
 from lightllm_rs.backend.options import BackendOptions
@@ -20,6 +19,7 @@ from lightllm_rs.messages.control import MayMeasure, Measure
 from lightllm_rs.messages.frames import encode
 from lightllm_rs.messages.sockets import Dealer
 from lightllm_rs.process.child import Child, StartError
+from lightllm_rs.process.early_context import open_context_early
 from lightllm_rs.process.start import ChildStart
 from lightllm_rs.settings.checks import step_range
 

@@ -31,7 +31,10 @@ class Copies:
     def _set_up(self) -> None:
         # Both are a thread's own. Copies of one stream would wait for each other.
         torch.set_grad_enabled(False)
-        torch.cuda.set_stream(torch.cuda.Stream(self._device))  # type: ignore[no-untyped-call]
+        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        # What was queued for the new tensors (some are filled with zeros) comes before what they are to hold.
+        stream.wait_stream(torch.cuda.default_stream(self._device))
+        torch.cuda.set_stream(stream)
 
     def start(self, store: Callable[[Tensor], None], tensor: Tensor) -> None:
         """Has `store(tensor)` done; waits while too many tensors wait. What it raises is raised at the end."""

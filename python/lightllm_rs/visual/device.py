@@ -6,6 +6,8 @@ import os
 
 import torch
 
+from lightllm_rs.kernels.toolchain import missing_toolchain
+from lightllm_rs.kernels.triton_cache import keep_triton_cache_private
 from lightllm_rs.process.child import StartError
 from lightllm_rs.process.start import ChildStart
 from lightllm_rs.settings.dtype import dtype_name
@@ -27,6 +29,9 @@ def open_device(start: ChildStart) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available() or torch.cuda.device_count() <= start.gpu:
         raise StartError(f"GPU {start.gpu} cannot be used: lower --visual-gpu, or check the driver with nvidia-smi")
+    trouble = missing_toolchain() or keep_triton_cache_private()
+    if trouble is not None:
+        raise StartError(trouble)
     device = torch.device("cuda", start.gpu)
     torch.cuda.set_device(device)
     return device

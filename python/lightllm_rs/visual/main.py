@@ -16,6 +16,7 @@ from lightllm_rs.messages.control import Beat, CacheDown, CacheUp, Holds, Stop
 from lightllm_rs.messages.frames import encode
 from lightllm_rs.messages.sockets import Poller
 from lightllm_rs.process.child import Child, StartError, decode
+from lightllm_rs.process.early_context import open_context_early
 from lightllm_rs.process.telemetry import Telemetry
 from lightllm_rs.vision import open_geometry
 from lightllm_rs.visual.figures import Figures
@@ -37,6 +38,8 @@ def run(child: Child) -> None:
     """Encodes what the cache managers have, until the supervisor says stop."""
     child.open_control()
     began = time.perf_counter()
+    if child.start.device == "cuda":
+        open_context_early(child.start.gpu)
     try:
         from lightllm_rs.visual.pipeline import Bounds
         from lightllm_rs.visual.warm import warm
@@ -68,16 +71,18 @@ def load(child: Child) -> VisionTower:
 
     start = child.start
     began = time.perf_counter()
+    device, dtype = open_device(start), choose_dtype(start)
+    child.phase("device", time.perf_counter() - began, str(device))
+    began = time.perf_counter()
     path = Path(start.model_path)
     checkpoint = Checkpoint(path, path.name, dummy=start.settings.load_format == "dummy")
     try:
         geometry = open_geometry(checkpoint)
         assert geometry is not None, "the supervisor starts this process only for models that see"
-        device, dtype = open_device(start), choose_dtype(start)
         tower = load_tower(checkpoint, geometry, dtype=dtype, device=device, seed=start.settings.seed)
     except CheckpointError as error:
         raise StartError(str(error)) from None
-    child.phase("weights", time.perf_counter() - began, f"{type(tower).__name__} on {device}")
+    child.phase("weights", time.perf_counter() - began, f"{type(tower).__name__} in {dtype}")
     return tower
 
 

@@ -21,5 +21,5 @@ def load_tower(
     """
     config = checkpoint.config()
     tower = tower_class(config.architecture).from_config(config, geometry, dtype, device)
-    tower.load(checkpoint.vision_tensors(tower.shapes(), dtype=dtype, device=device, seed=seed))
+    tower.load(checkpoint.vision_tensors(tower.shapes(), dtype=dtype, device=device, seed=seed), device)
     return tower
