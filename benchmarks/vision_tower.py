@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from image_models import QWEN_PROCESSOR, QWEN_SHAPE
-from lightllm_rs.checkpoint import Checkpoint, QwenVision
+from lightllm_rs.checkpoint import Checkpoint
 from lightllm_rs.models.vision import Pixels, load_tower
 from lightllm_rs.models.vision.qwen import QwenTower
 from lightllm_rs.vision import open_geometry
@@ -105,10 +105,11 @@ def measure(
     _, rows, columns = pixels.shape.grid
     merge = tower.vision.patches.merge
     grid = torch.tensor([(1, rows * merge, columns * merge)] * batch, device="cuda")
-    patches = doubled(pixels, tower.vision).repeat(batch, 1).cuda()
+    single = doubled(tower, pixels)
+    patches = single.repeat(batch, 1)
     ours = seconds(lambda: tower.encode(inputs), repeats)
     others = seconds(lambda: theirs(patches, grid_thw=grid), repeats)
-    found, wanted = tower.encode(inputs[:1])[0], theirs(patches[: pixels.values.shape[0]], grid_thw=grid[:1])
+    found, wanted = tower.encode(inputs[:1])[0], theirs(single, grid_thw=grid[:1])
     wanted = wanted.pooler_output
     error = (found[:, : wanted.shape[1]].float() - wanted.float()).abs().max() / wanted.float().abs().max()
     work = operations(tower, pixels) * batch
@@ -124,20 +125,20 @@ def measure(
     }
 
 
-def doubled(pixels: Pixels, vision: QwenVision) -> torch.Tensor:
+def doubled(tower: QwenTower, pixels: Pixels) -> torch.Tensor:
     """The patches as transformers takes them, every frame there."""
-    frames = vision.patches.frames
-    parts = pixels.values.view(pixels.values.shape[0], 3, 1, -1).expand(-1, -1, frames, -1)
-    return parts.reshape(pixels.values.shape[0], -1)
+    patches = tower.processor.normalised(tower.processor.cut([pixels.values]))
+    parts = patches.view(len(patches), 3, 1, -1).expand(-1, -1, tower.vision.patches.frames, -1)
+    return parts.reshape(len(patches), -1)
 
 
 def operations(tower: QwenTower, pixels: Pixels) -> float:
     """Multiplications and additions that a picture needs, as transformers' code does them, padding not counted."""
-    vision, patches = tower.vision, pixels.values.shape[0]
+    vision, patches = tower.vision, pixels.shape.tokens * tower.square
     width, tokens = vision.width_in, pixels.shape.tokens
     mlp = (3 if vision.mlp == "gated" else 2) * vision.inner
     products = patches * vision.layers * width * (4 * width + mlp)
-    products += patches * 2 * pixels.values.shape[1] * width
+    products += patches * 2 * 3 * vision.patches.side**2 * width
     inner = width * vision.patches.merge**2
     products += tokens * inner * (inner + vision.width_out) * (1 + vision.deep_stack)
     windows = tower.patch_grid(pixels.shape.grid).windows

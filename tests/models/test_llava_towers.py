@@ -103,6 +103,8 @@ def test_pixels_are_those_of_the_folder(folder: Path) -> None:
         wanted = processor([picture], return_tensors="pt", **tiled)["pixel_values"]
         assert torch.equal(found.values, wanted[0] if wanted.ndim == 5 else wanted)
         assert found.values.shape[0] * found.values.shape[2] ** 2 == found.shape.pixels
+        blank = tower.blank(found.shape).values
+        assert (blank.shape, blank.dtype) == (found.values.shape, found.values.dtype)
 
 
 def test_half_precision(folder: Path) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from helpers.seeing_reference import Reference, picture
 from helpers.tiny_seeing import KINDS, make_seeing_model
 from lightllm_rs.checkpoint import CheckpointError, locate
 from lightllm_rs.models.vision import VisionTower, load_tower
+from lightllm_rs.models.vision.qwen import QwenTower
 from lightllm_rs.vision import PictureError, open_geometry
 
 SIZES = [(84, 56), (28, 28), (200, 90), (90, 200), (1, 1), (197, 203), (300, 2)]
@@ -113,3 +116,39 @@ def test_dummy_weights_need_the_config_alone(tmp_path: Path, kind: str) -> None:
     (folder / "model.safetensors").unlink()
     for found in features(tower_of(folder, load_format="dummy"), SIZES[:2]):
         assert torch.isfinite(found).all()
+
+
+def test_patches_are_those_of_transformers(tmp_path: Path, kind: str) -> None:
+    """The bytes are resized as its image processor does it; float32 operations may round in another order."""
+    folder = make_seeing_model(tmp_path, kind)
+    tower, processor = tower_of(folder), Reference.of(folder, kind).processor
+    assert isinstance(tower, QwenTower)
+    for seed, size in enumerate(SIZES):
+        one = picture(*size, seed=seed)
+        wanted = processor(images=[one], return_tensors="pt")["pixel_values"]
+        wanted = wanted.view(wanted.shape[0], 3, 2, -1)[:, :, 0].flatten(1)
+        found = tower.processor.normalised(tower.processor.cut([tower.pixels(one).values]))
+        torch.testing.assert_close(found, wanted, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"do_rescale": False, "do_normalize": False}, {"resample": 2}, {"image_mean": [0.1, 0.2, 0.3]}]
+)
+def test_settings_of_the_folder(tmp_path: Path, settings: dict[str, Any]) -> None:
+    folder = make_seeing_model(tmp_path, "qwen2_vl")
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    tower, processor = tower_of(folder), Qwen2VLImageProcessorPil.from_pretrained(folder)
+    assert isinstance(tower, QwenTower)
+    one = picture(197, 203)
+    wanted = processor(images=[one], return_tensors="pt")["pixel_values"]
+    wanted = wanted.view(wanted.shape[0], 3, 2, -1)[:, :, 0].flatten(1)
+    found = tower.processor.normalised(tower.processor.cut([tower.pixels(one).values]))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=2e-6)
+
+
+def test_blank_pictures_have_the_form_of_real_ones(tmp_path: Path, kind: str) -> None:
+    tower = tower_of(make_seeing_model(tmp_path, kind))
+    real = tower.pixels(picture(200, 90))
+    blank = tower.blank(real.shape)
+    assert (blank.values.shape, blank.values.dtype) == (real.values.shape, real.values.dtype)

@@ -92,6 +92,7 @@ def test_new_and_old_names_of_the_size_agree(tmp_path: Path) -> None:
         ({"merge_size": 1}, "merge_size is 1"),
         ({"temporal_patch_size": 1}, "temporal_patch_size is 1"),
         ({"do_resize": False}, "do_resize must be true"),
+        ({"image_std": [0.5, 0, 0.5]}, "image_std must not be 0"),
         ({"max_pixels": 700}, "too few"),
         ({"image_mean": [0.5]}, "list of three numbers"),
         ({"min_pixels": "many"}, "must be an integer"),

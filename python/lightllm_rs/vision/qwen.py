@@ -47,6 +47,8 @@ class QwenGeometry(Geometry):
         if self.most < max(self.least, self.side**2):
             raise CheckpointError(f"{fields.source}: pictures may have {self.most} pixels, which is too few")
         self.settings = self._settings(vision, fields)
+        if 0.0 in self.settings["image_std"]:
+            raise fields.error("image_std", "must not be 0")
 
     def _settings(self, vision: QwenVision, fields: Fields) -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from lightllm_rs.models.vision import Pixels, VisionTower
+from lightllm_rs.models.vision import VisionTower
 from lightllm_rs.process.child import StartError
 from lightllm_rs.vision import Geometry, PictureError
 from lightllm_rs.visual.pipeline import Bounds
@@ -46,11 +46,9 @@ def worst_sizes(geometry: Geometry, max_pixels: int, bounds: Bounds) -> list[tup
 @torch.inference_mode()
 def warm(tower: VisionTower, max_pixels: int, bounds: Bounds) -> str:
     """Encodes the worst batches; one line on what they were. Raises StartError."""
-    from PIL import Image
-
     told = []
     for (width, height), count in worst_sizes(tower.geometry, max_pixels, bounds):
-        pixels: Pixels = tower.pixels(Image.new("RGB", (width, height)))
+        pixels = tower.blank(tower.geometry.shape(width, height))
         try:
             tower.encode([pixels] * count)
         except torch.OutOfMemoryError:

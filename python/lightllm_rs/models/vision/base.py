@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pixels:
-    """A picture made ready for a tower: contiguous float32 on the CPU, of a form that the tower knows."""
+    """A picture made ready for a tower: contiguous on the CPU, of a form and a dtype that the tower knows."""
 
     values: Tensor
     shape: ImageShape
@@ -53,10 +53,14 @@ class VisionTower(Loadable):
         return vision.width(self.config.hidden)
 
     def pixels(self, picture: Image) -> Pixels:
-        """An upright RGB picture, resized, normalised and cut into what `encode` takes. On the CPU; thread safe.
+        """An upright RGB picture, resized and made into what `encode` takes. On the CPU; thread safe.
 
         Raises `PictureError` where the geometry refuses the size.
         """
+        raise NotImplementedError
+
+    def blank(self, shape: ImageShape) -> Pixels:
+        """A picture of this shape in one colour, without the work of resizing one."""
         raise NotImplementedError
 
     def encode(self, inputs: Sequence[Pixels]) -> list[Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...checkpoint import InternVLVision, ModelConfig
 from ...layers.layer_norm import LayerNorm
-from ...vision import Geometry
+from ...vision import Geometry, ImageShape
 from .base import Pixels, VisionTower
 from .llava import PROJECTOR, Projector, processed
 from .processor import ImageProcessor
@@ -54,6 +54,9 @@ class InternVL(VisionTower):
     def pixels(self, picture: Image) -> Pixels:
         shape = self.geometry.shape(*picture.size)
         return Pixels(processed(self.processor, picture).to(self.dtype), shape)
+
+    def blank(self, shape: ImageShape) -> Pixels:
+        return Pixels(self.tower.blank(shape.pixels), shape)
 
     def encode(self, inputs: Sequence[Pixels]) -> list[Tensor]:
         if not inputs:

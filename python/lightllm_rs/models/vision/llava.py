@@ -12,7 +12,7 @@ from ...checkpoint import LlavaVision, ModelConfig
 from ...layers.activation import activation
 from ...layers.dense import Dense
 from ...layers.weights import Layer, Weight, part_of
-from ...vision import Geometry
+from ...vision import Geometry, ImageShape
 from .base import Pixels, VisionTower
 from .processor import ImageProcessor
 from .vit import VisionTransformer
@@ -63,6 +63,9 @@ class Llava(VisionTower):
     def pixels(self, picture: Image) -> Pixels:
         shape = self.geometry.shape(*picture.size)
         return Pixels(processed(self.processor, picture).to(self.dtype), shape)
+
+    def blank(self, shape: ImageShape) -> Pixels:
+        return Pixels(self.tower.blank(shape.pixels), shape)
 
     def encode(self, inputs: Sequence[Pixels]) -> list[Tensor]:
         if not inputs:

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from ...checkpoint import ModelConfig, QwenVision
 from ...layers.segment_attention import Segments
-from ...vision import Geometry
+from ...vision import Geometry, ImageShape
 from ...vision.geometry import Grid
 from .base import Pixels, VisionTower
-from .processor import ImageProcessor
 from .qwen_grid import Array, PatchGrid, interpolated, patch_grid
 from .qwen_layers import Block, LearnedPositions, Merger, PatchProjection
+from .qwen_pixels import QwenPixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,7 +63,7 @@ class QwenTower(VisionTower):
             Merger(merger_names(f"visual.deepstack_merger_list.{level}"), vision, True, dtype, device)
             for level in range(vision.deep_stack)
         )
-        self.processor = ImageProcessor(geometry.settings)
+        self.processor = QwenPixels(geometry.settings, dtype, device)
 
     @classmethod
     def from_config(
@@ -73,21 +73,24 @@ class QwenTower(VisionTower):
 
     def pixels(self, picture: Image) -> Pixels:
         shape = self.geometry.shape(picture.width, picture.height)
-        patches = self.processor(picture)["pixel_values"]
-        # All frames of a picture are the same: one is enough.
-        frames = patches.reshape(patches.shape[0], 3, self.vision.patches.frames, -1)
-        values = torch.from_numpy(np.ascontiguousarray(frames[:, :, 0])).flatten(1).to(self.dtype)
-        assert values.shape[0] == shape.tokens * self.square, "geometry and image processor have the same settings"
-        return Pixels(values, shape)
+        return Pixels(self.processor.resized(picture, *self.sides(shape)), shape)
+
+    def blank(self, shape: ImageShape) -> Pixels:
+        return Pixels(torch.zeros((*self.sides(shape), 3), dtype=torch.uint8), shape)
+
+    def sides(self, shape: ImageShape) -> tuple[int, int]:
+        """Height and width in pixels."""
+        side = self.vision.patches.side * self.vision.patches.merge
+        return shape.grid[1] * side, shape.grid[2] * side
 
     def encode(self, inputs: Sequence[Pixels]) -> list[Tensor]:
         grids = [pixels.shape.grid for pixels in inputs]
         parts = [self.patch_grid(grid) for grid in grids]
         layout = self.layout(parts)
-        patches = torch.cat([pixels.values.to(self.device, non_blocking=True) for pixels in inputs])
+        patches = self.processor.cut([pixels.values for pixels in inputs])
         if layout.order is not None:
             patches = patches.view(-1, self.square, patches.shape[1]).index_select(0, layout.order).flatten(0, 1)
-        x: Tensor = self.projection(patches)
+        x: Tensor = self.projection(self.processor.normalised(patches))
         if self.positions is not None:
             entries, weights = self.taps(grids, parts)
             x = x + self.positions(entries, weights).to(x.dtype)

@@ -146,6 +146,7 @@ class VisionTransformer(nn.Module):
         self, name: str, config: VitConfig, depths: Sequence[int], dtype: torch.dtype, device: torch.device
     ) -> None:
         super().__init__()
+        self.image, self.dtype = config.image, dtype
         self.name, self.depths, self.listed = name, tuple(depths), f"{name}.{NAMES[config.kind].layers}."
         self.embeddings = Embeddings(name, config, dtype, device)
         clip = config.kind == "clip"
@@ -153,6 +154,10 @@ class VisionTransformer(nn.Module):
         self.layers = nn.ModuleList(
             VitLayer(f"{self.listed}{index}", config, dtype, device) for index in range(max(self.depths))
         )
+
+    def blank(self, pixels: int) -> Tensor:
+        """[N, 3, image, image] on the CPU: as many squares as have so many pixels, all zero."""
+        return torch.zeros((pixels // self.image**2, 3, self.image, self.image), dtype=self.dtype)
 
     def unused(self, tensor: str) -> bool:
         """Whether a tensor of the checkpoint is of what comes after the deepest state: layers, last norm, pooling."""
