@@ -108,22 +108,26 @@ class Loader:
             if source.kind == "remote":
                 async with gate:
                     data = await self._fetcher.fetch(source.text, count)
-            elif source.kind == "local":
-                assert limits.folder is not None, "checked"
-                data = await loop.run_in_executor(
-                    self._threads, read_file, source.text, limits.folder, limits.image_bytes
-                )
-                count(len(data))
-            else:
-                data = await loop.run_in_executor(self._threads, decode_base64, source.text, limits.image_bytes)
-                count(len(data))
-            return await loop.run_in_executor(self._threads, inspect, data, source.detail, limits.pixels)
+                return await loop.run_in_executor(self._threads, inspect, data, source.detail, limits.pixels)
+            picture = await loop.run_in_executor(self._threads, _here, source, limits)
+            count(len(picture.data))
+            return picture
         except MediaError as error:
             raise MediaError(error.message, error.code, source.param) from None
 
     def close(self) -> None:
         """Ends the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _here(source: Source, limits: Limits) -> Picture:
+    """A picture that is in the request or on the disk, by one way to a thread. Raises MediaError."""
+    if source.kind == "local":
+        assert limits.folder is not None, "checked"
+        data = read_file(source.text, limits.folder, limits.image_bytes)
+    else:
+        data = decode_base64(source.text, limits.image_bytes)
+    return inspect(data, source.detail, limits.pixels)
 
 
 async def _end(tasks: list[asyncio.Task[Picture]]) -> None:
