@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 
 import torch
@@ -31,7 +32,7 @@ class Segments:
         bounds = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
         return cls(tuple(lengths), bounds.to(device, non_blocking=True))
 
-    @property
+    @cached_property
     def longest(self) -> int:
         return max(self.lengths)
 

@@ -119,8 +119,10 @@ class Encoder:
     @torch.inference_mode()
     def _encode(self, items: Sequence[Item], inputs: Sequence[Pixels]) -> list[EncodeError | None]:
         found: list[EncodeError | None] = []
-        for item, features in zip(items, self._tower.encode(inputs), strict=True):
-            if not bool(features.isfinite().all()):
+        rows = self._tower.encode(inputs)
+        finite: list[bool] = torch.stack([features.isfinite().all() for features in rows]).tolist()  # waits once
+        for item, features, good in zip(items, rows, finite, strict=True):
+            if not good:
                 found.append(EncodeError("the features of the image are not finite numbers"))
                 continue
             # Straight into the arena, whichever device they come from.
