@@ -127,8 +127,8 @@ def measure(
 
 def doubled(tower: QwenTower, pixels: Pixels) -> torch.Tensor:
     """The patches as transformers takes them, every frame there."""
-    patches = tower.processor.normalised(tower.processor.cut([pixels.values]))
-    parts = patches.view(len(patches), 3, 1, -1).expand(-1, -1, tower.vision.patches.frames, -1)
+    patches = tower.normalise(tower.processor.cut([pixels.values]))
+    parts = patches.unsqueeze(2).expand(-1, -1, tower.vision.patches.frames, -1)
     return parts.reshape(len(patches), -1)
 
 

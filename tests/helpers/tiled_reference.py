@@ -27,7 +27,7 @@ class TiledReference:
         """What the model takes beside ids."""
         if not pictures:
             return {}
-        inputs = {"pixel_values": torch.cat([self.tower.pixels(one).values for one in pictures])}
+        inputs = {"pixel_values": self.tower.normalise(torch.cat([self.tower.pixels(one).values for one in pictures]))}
         if self.model.config.model_type == "llava_next":
             inputs["image_sizes"] = torch.tensor([[one.height, one.width] for one in pictures])
         return inputs

@@ -126,8 +126,8 @@ def test_patches_are_those_of_transformers(tmp_path: Path, kind: str) -> None:
     for seed, size in enumerate(SIZES):
         one = picture(*size, seed=seed)
         wanted = processor(images=[one], return_tensors="pt")["pixel_values"]
-        wanted = wanted.view(wanted.shape[0], 3, 2, -1)[:, :, 0].flatten(1)
-        found = tower.processor.normalised(tower.processor.cut([tower.pixels(one).values]))
+        wanted = wanted.view(wanted.shape[0], 3, 2, -1)[:, :, 0]
+        found = tower.normalise(tower.processor.cut([tower.pixels(one).values]))
         torch.testing.assert_close(found, wanted, rtol=0, atol=2e-6)
 
 
@@ -142,8 +142,8 @@ def test_settings_of_the_folder(tmp_path: Path, settings: dict[str, Any]) -> Non
     assert isinstance(tower, QwenTower)
     one = picture(197, 203)
     wanted = processor(images=[one], return_tensors="pt")["pixel_values"]
-    wanted = wanted.view(wanted.shape[0], 3, 2, -1)[:, :, 0].flatten(1)
-    found = tower.processor.normalised(tower.processor.cut([tower.pixels(one).values]))
+    wanted = wanted.view(wanted.shape[0], 3, 2, -1)[:, :, 0]
+    found = tower.normalise(tower.processor.cut([tower.pixels(one).values]))
     torch.testing.assert_close(found, wanted, rtol=0, atol=2e-6)
 
 

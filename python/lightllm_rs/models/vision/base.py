@@ -12,6 +12,7 @@ from torch import Tensor
 from ...checkpoint import ModelConfig
 from ...vision import Geometry, ImageShape
 from ..loadable import Loadable
+from .normalise import Normalise
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pixels:
-    """A picture made ready for a tower: contiguous on the CPU, of a form and a dtype that the tower knows."""
+    """A picture made ready for a tower: contiguous uint8 on the CPU, of a form that the tower knows."""
 
     values: Tensor
     shape: ImageShape
@@ -32,11 +33,13 @@ class VisionTower(Loadable):
         config: of the whole model.
         geometry: of the same model; sizes and settings.
         dtype, device: of weights and features.
+        normalise: what `encode` begins with.
     """
 
     def __init__(self, config: ModelConfig, geometry: Geometry, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
         self.config, self.geometry, self.dtype, self.device = config, geometry, dtype, device
+        self.normalise = Normalise(geometry.settings, dtype, device)
 
     @classmethod
     def from_config(

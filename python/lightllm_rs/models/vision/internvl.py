@@ -53,7 +53,7 @@ class InternVL(VisionTower):
 
     def pixels(self, picture: Image) -> Pixels:
         shape = self.geometry.shape(*picture.size)
-        return Pixels(processed(self.processor, picture).to(self.dtype), shape)
+        return Pixels(processed(self.processor, picture), shape)
 
     def blank(self, shape: ImageShape) -> Pixels:
         return Pixels(self.tower.blank(shape.pixels), shape)
@@ -61,8 +61,8 @@ class InternVL(VisionTower):
     def encode(self, inputs: Sequence[Pixels]) -> list[Tensor]:
         if not inputs:
             return []
-        values = torch.cat([one.values for one in inputs]).to(self.device, self.dtype)
-        (x,) = self.tower(values)
+        values = torch.cat([one.values for one in inputs]).to(self.device)
+        (x,) = self.tower(self.normalise(values))
         if self.last_norm is not None:
             x = self.last_norm(x)
         rows: Tensor = self.projector(self.norm(merged(x[:, 1:], self.merge)))

@@ -62,7 +62,7 @@ class Llava(VisionTower):
 
     def pixels(self, picture: Image) -> Pixels:
         shape = self.geometry.shape(*picture.size)
-        return Pixels(processed(self.processor, picture).to(self.dtype), shape)
+        return Pixels(processed(self.processor, picture), shape)
 
     def blank(self, shape: ImageShape) -> Pixels:
         return Pixels(self.tower.blank(shape.pixels), shape)
@@ -76,7 +76,7 @@ class Llava(VisionTower):
 
     def squares(self, values: Tensor) -> Tensor:
         """Pixels [N, 3, side, side] -> projected features [N, tokens, width]."""
-        states = self.tower(values.to(self.device, self.dtype))
+        states = self.tower(self.normalise(values.to(self.device)))
         x = states[0] if len(states) == 1 else torch.cat(states, dim=-1)
         if self.drop_first:
             x = x[:, 1:]
@@ -119,6 +119,7 @@ class LlavaNext(Llava):
 
 
 def processed(processor: ImageProcessor, picture: Image) -> Tensor:
-    """float32 [N, 3, side, side]: a picture's squares, as transformers' image processor makes them."""
-    values = torch.from_numpy(processor(picture)["pixel_values"]).float()
+    """uint8 [N, 3, side, side]: a picture's squares, as transformers' image processor makes them."""
+    values = torch.from_numpy(processor(picture)["pixel_values"])
+    assert values.dtype == torch.uint8, "nothing was rescaled"
     return values[0] if values.ndim == 5 else values

@@ -22,7 +22,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class ImageProcessor:
-    """Of a geometry's settings. Raises `CheckpointError` where transformers is not installed or too old."""
+    """Of a geometry's settings, but for what `Normalise` does.
+
+    Raises `CheckpointError` where transformers is not installed or too old.
+    """
 
     def __init__(self, settings: dict[str, Any]) -> None:
         kind = settings["image_processor_type"]
@@ -34,8 +37,9 @@ class ImageProcessor:
                 "images need the Python package transformers, version 5 or later: pip install 'lightllm-rs[images]'"
             ) from None
         own = {key: value for key, value in settings.items() if key != "image_processor_type"}
+        own |= {"do_rescale": False, "do_normalize": False}
         self._processor: Any = found(**own)
 
     def __call__(self, picture: object) -> dict[str, Array]:
-        """What the processor makes of one picture."""
+        """What the processor makes of one picture, in bytes."""
         return dict(self._processor(images=[picture], return_tensors="np"))

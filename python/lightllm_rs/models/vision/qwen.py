@@ -63,7 +63,7 @@ class QwenTower(VisionTower):
             Merger(merger_names(f"visual.deepstack_merger_list.{level}"), vision, True, dtype, device)
             for level in range(vision.deep_stack)
         )
-        self.processor = QwenPixels(geometry.settings, dtype, device)
+        self.processor = QwenPixels(geometry.settings, device)
 
     @classmethod
     def from_config(
@@ -89,8 +89,8 @@ class QwenTower(VisionTower):
         layout = self.layout(parts)
         patches = self.processor.cut([pixels.values for pixels in inputs])
         if layout.order is not None:
-            patches = patches.view(-1, self.square, patches.shape[1]).index_select(0, layout.order).flatten(0, 1)
-        x: Tensor = self.projection(self.processor.normalised(patches))
+            patches = patches.view(-1, self.square, *patches.shape[1:]).index_select(0, layout.order).flatten(0, 1)
+        x: Tensor = self.projection(self.normalise(patches).flatten(1))
         if self.positions is not None:
             entries, weights = self.taps(grids, parts)
             x = x + self.positions(entries, weights).to(x.dtype)

@@ -146,7 +146,7 @@ class VisionTransformer(nn.Module):
         self, name: str, config: VitConfig, depths: Sequence[int], dtype: torch.dtype, device: torch.device
     ) -> None:
         super().__init__()
-        self.image, self.dtype = config.image, dtype
+        self.image = config.image
         self.name, self.depths, self.listed = name, tuple(depths), f"{name}.{NAMES[config.kind].layers}."
         self.embeddings = Embeddings(name, config, dtype, device)
         clip = config.kind == "clip"
@@ -156,8 +156,8 @@ class VisionTransformer(nn.Module):
         )
 
     def blank(self, pixels: int) -> Tensor:
-        """[N, 3, image, image] on the CPU: as many squares as have so many pixels, all zero."""
-        return torch.zeros((pixels // self.image**2, 3, self.image, self.image), dtype=self.dtype)
+        """uint8 [N, 3, image, image] on the CPU: as many squares as have so many pixels, all zero."""
+        return torch.zeros((pixels // self.image**2, 3, self.image, self.image), dtype=torch.uint8)
 
     def unused(self, tensor: str) -> bool:
         """Whether a tensor of the checkpoint is of what comes after the deepest state: layers, last norm, pooling."""
