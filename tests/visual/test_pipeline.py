@@ -20,12 +20,12 @@ from lightllm_rs.checkpoint import Checkpoint
 from lightllm_rs.messages.recipe import Recipe
 from lightllm_rs.models.vision import Pixels, VisionTower, load_tower
 from lightllm_rs.settings import ServeSettings
-from lightllm_rs.vision import open_geometry
+from lightllm_rs.vision import ImageShape, open_geometry
 from lightllm_rs.visual.encoder import Encoder
 from lightllm_rs.visual.figures import Figures
 from lightllm_rs.visual.main import count_blocks, threads
 from lightllm_rs.visual.pipeline import Bounds, Pipeline
-from lightllm_rs.visual.warm import worst_sizes
+from lightllm_rs.visual.warm import warm, worst_sizes
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +206,26 @@ def test_the_largest_batches(tower: VisionTower) -> None:
     assert (geometry.shape(*large).pixels, one) == (largest, 1)
     assert 8 >= count > 1
     assert geometry.shape(*many).pixels * count <= bounds.pixels
+
+
+def test_the_largest_batches_are_encoded(tower: VisionTower) -> None:
+    """Without a picture of that size, in the form in which one comes."""
+    batches = []
+
+    class Watched(FailingTower):
+        def blank(self, shape: ImageShape) -> Pixels:
+            return tower.blank(shape)
+
+        def encode(self, inputs: Sequence[Pixels]) -> list[torch.Tensor]:
+            batches.append(inputs)
+            return tower.encode(inputs)
+
+    geometry = tower.geometry
+    bounds = Bounds(8, 10 * geometry.shape(28, 28).pixels, 1 << 20)
+    wanted = [(count, geometry.shape(*size).pixels) for size, count in worst_sizes(geometry, 1_000_000, bounds)]
+    said = warm(Watched(tower, RuntimeError), 1_000_000, bounds)  # type: ignore[arg-type]
+    assert [(len(batch), batch[0].shape.pixels) for batch in batches] == wanted
+    assert said == ", ".join(f"{count} x {pixels} pixels" for count, pixels in wanted)
 
 
 def test_an_image_that_nobody_waits_for_is_neither_decoded_nor_encoded(tower: VisionTower) -> None:
