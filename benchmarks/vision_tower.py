@@ -127,7 +127,7 @@ def measure(
 
 def doubled(tower: QwenTower, pixels: Pixels) -> torch.Tensor:
     """The patches as transformers takes them, every frame there."""
-    patches = tower.normalise(tower.processor.cut([pixels.values]))
+    patches = tower.normalise(pixels.values.to(tower.device))
     parts = patches.unsqueeze(2).expand(-1, -1, tower.vision.patches.frames, -1)
     return parts.reshape(len(patches), -1)
 

@@ -15,6 +15,7 @@ PROCESSORS: dict[str, tuple[str, str]] = {
     "GotOcr2ImageProcessor": ("got_ocr2.image_processing_pil_got_ocr2", "GotOcr2ImageProcessorPil"),
     "LlavaImageProcessor": ("llava.image_processing_pil_llava", "LlavaImageProcessorPil"),
     "LlavaNextImageProcessor": ("llava_next.image_processing_pil_llava_next", "LlavaNextImageProcessorPil"),
+    "Qwen2VLImageProcessor": ("qwen2_vl.image_processing_pil_qwen2_vl", "Qwen2VLImageProcessorPil"),
     "SiglipImageProcessor": ("siglip.image_processing_pil_siglip", "SiglipImageProcessorPil"),
 }
 

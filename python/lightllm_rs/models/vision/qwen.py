@@ -19,9 +19,9 @@ from ...layers.segment_attention import Segments
 from ...vision import Geometry, ImageShape
 from ...vision.geometry import Grid
 from .base import Pixels, VisionTower
+from .processor import ImageProcessor
 from .qwen_grid import Array, PatchGrid, interpolated, patch_grid
 from .qwen_layers import Block, LearnedPositions, Merger, PatchProjection
-from .qwen_pixels import QwenPixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -63,7 +63,7 @@ class QwenTower(VisionTower):
             Merger(merger_names(f"visual.deepstack_merger_list.{level}"), vision, True, dtype, device)
             for level in range(vision.deep_stack)
         )
-        self.processor = QwenPixels(geometry.settings, device)
+        self.processor = ImageProcessor(geometry.settings)
 
     @classmethod
     def from_config(
@@ -73,21 +73,22 @@ class QwenTower(VisionTower):
 
     def pixels(self, picture: Image) -> Pixels:
         shape = self.geometry.shape(picture.width, picture.height)
-        return Pixels(self.processor.resized(picture, *self.sides(shape)), shape)
+        patches = self.processor(picture)["pixel_values"]
+        # All frames of a picture are the same: one is enough.
+        frame = patches.reshape(patches.shape[0], 3, self.vision.patches.frames, -1)[:, :, 0]
+        assert frame.shape[0] == shape.tokens * self.square, "geometry and image processor have the same settings"
+        return Pixels(torch.from_numpy(np.ascontiguousarray(frame, dtype=np.uint8)), shape)
 
     def blank(self, shape: ImageShape) -> Pixels:
-        return Pixels(torch.zeros((*self.sides(shape), 3), dtype=torch.uint8), shape)
-
-    def sides(self, shape: ImageShape) -> tuple[int, int]:
-        """Height and width in pixels."""
-        side = self.vision.patches.side * self.vision.patches.merge
-        return shape.grid[1] * side, shape.grid[2] * side
+        return Pixels(
+            torch.zeros((shape.tokens * self.square, 3, self.vision.patches.side**2), dtype=torch.uint8), shape
+        )
 
     def encode(self, inputs: Sequence[Pixels]) -> list[Tensor]:
         grids = [pixels.shape.grid for pixels in inputs]
         parts = [self.patch_grid(grid) for grid in grids]
         layout = self.layout(parts)
-        patches = self.processor.cut([pixels.values for pixels in inputs])
+        patches = torch.cat([pixels.values.to(self.device, non_blocking=True) for pixels in inputs])
         if layout.order is not None:
             patches = patches.view(-1, self.square, *patches.shape[1:]).index_select(0, layout.order).flatten(0, 1)
         x: Tensor = self.projection(self.normalise(patches).flatten(1))
