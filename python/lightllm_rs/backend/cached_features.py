@@ -57,15 +57,14 @@ class CachedFeatures(ImageFeatures):
     def _copied(self, shared: Tensor) -> Tensor:
         """On the device; all is read when this returns.
 
-        On a GPU by way of pinned memory, which torch keeps, and by a stream of its own: the copy to the device goes on
-        while the step is made ready. One of memory that is not pinned would be waited for, and in the stream of the
-        steps that wait would last until the step that runs is done.
+        On a GPU by a stream of its own: in that of the steps, a copy of memory that is not pinned waits until the step
+        that runs is done, and the next one would be launched only then.
         """
         if self._stream is None:
             return shared.clone()
         steps = torch.cuda.current_stream(self._device)
         with torch.cuda.stream(self._stream):
-            copied = shared.pin_memory().to(self._device, non_blocking=True)
+            copied = torch.empty_like(shared, device=self._device).copy_(shared)
         steps.wait_stream(self._stream)
         copied.record_stream(steps)
         return copied
