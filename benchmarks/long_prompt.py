@@ -24,6 +24,9 @@ from load import run_arrivals, run_load
 from server import Server, serving
 
 DECODE_PROMPT = 128
+TEXT = {"100": 100}
+"""Every token is this one, which has a text: of random ones some are parts of a letter, which is sent when it is whole."""
+
 IDLE_SECONDS = 4.0
 """For the server to capture the kinds of steps that a start leaves for later."""
 
@@ -35,7 +38,7 @@ def run(server: Server, options: argparse.Namespace) -> list[Outcome]:
     long = random_prompts(tokenizer, options.prompts, RandomLengths(options.prompt, 4, 0.0, 0), 2)
 
     def body(text: str, tokens: int) -> dict[str, object]:
-        return {"prompt": text, "max_tokens": tokens, "temperature": 0, "ignore_eos": True}
+        return {"prompt": text, "max_tokens": tokens, "temperature": 0, "ignore_eos": True, "logit_bias": TEXT}
 
     run_load(server.host, server.port, [body(short[-1].text, 16)], 1)  # warm
     time.sleep(IDLE_SECONDS)

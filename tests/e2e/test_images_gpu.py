@@ -48,4 +48,4 @@ def test_the_sum_says_what_the_tower_has(seeing: Seeing) -> None:
     held = re.search(r"largest batches [0-9.]+ \(.*, ([0-9.]+) GiB\)", table)
     assert held is not None, table
     assert float(held[1]) > 0
-    assert f"{held[1]} GiB of it for images" in table
+    assert f" + {held[1]} visual servers + " in table
