@@ -200,4 +200,4 @@ def test_without_transformers_the_way_out_is_said(tmp_path: Path, monkeypatch: p
     folder = make_tiny_vl(tmp_path, "llava")
     monkeypatch.setitem(sys.modules, "transformers.models.clip.image_processing_pil_clip", None)
     with pytest.raises(CheckpointError, match=r"pip install 'lightllm-rs\[images\]'"):
-        tower_of(folder)
+        tower_of(folder).processor.load()

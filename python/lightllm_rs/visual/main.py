@@ -59,6 +59,13 @@ def run(child: Child) -> None:
         held = device_bytes(tower.device)
         child.phase("largest batches", time.perf_counter() - began, f"{told}, {held / 2**30:.2f} GiB")
         child.open_control().send(encode(Holds(held)))
+    # Only now: the backend waits for the lines above, and not for this.
+    began = time.perf_counter()
+    try:
+        tower.processor.load()
+    except CheckpointError as error:
+        raise StartError(str(error)) from None
+    child.phase("image processor", time.perf_counter() - began)
     server = VisualServer(child, tower, bounds)
     child.ready()
     server.run()

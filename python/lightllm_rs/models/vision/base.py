@@ -13,6 +13,7 @@ from ...checkpoint import ModelConfig
 from ...vision import Geometry, ImageShape
 from ..loadable import Loadable
 from .normalise import Normalise
+from .processor import ImageProcessor
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,12 +34,14 @@ class VisionTower(Loadable):
         config: of the whole model.
         geometry: of the same model; sizes and settings.
         dtype, device: of weights and features.
+        processor: what `pixels` does.
         normalise: what `encode` begins with.
     """
 
     def __init__(self, config: ModelConfig, geometry: Geometry, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
         self.config, self.geometry, self.dtype, self.device = config, geometry, dtype, device
+        self.processor = ImageProcessor(geometry.settings)
         self.normalise = Normalise(geometry.settings, dtype, device)
 
     @classmethod

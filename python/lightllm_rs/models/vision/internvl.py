@@ -13,7 +13,6 @@ from ...layers.layer_norm import LayerNorm
 from ...vision import Geometry, ImageShape
 from .base import Pixels, VisionTower
 from .llava import PROJECTOR, Projector, processed
-from .processor import ImageProcessor
 from .vit import VisionTransformer
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ class InternVL(VisionTower):
         inputs = tower.hidden * vision.merge**2
         self.norm = LayerNorm(f"{PROJECTOR}.layer_norm", inputs, EPS, dtype, device)
         self.projector = Projector(inputs, config.hidden, vision.activation, True, dtype, device)
-        self.processor = ImageProcessor(geometry.settings)
 
     @classmethod
     def from_config(cls, config: ModelConfig, geometry: Geometry, dtype: torch.dtype, device: torch.device) -> InternVL:

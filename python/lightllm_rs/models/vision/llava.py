@@ -50,7 +50,6 @@ class Llava(VisionTower):
         self.tower = VisionTransformer("vision_tower", vision.tower, vision.depths, dtype, device)
         inputs = vision.tower.hidden * len(vision.depths)
         self.projector = Projector(inputs, config.hidden, vision.activation, vision.bias, dtype, device)
-        self.processor = ImageProcessor(geometry.settings)
 
     @classmethod
     def from_config(cls, config: ModelConfig, geometry: Geometry, dtype: torch.dtype, device: torch.device) -> Llava:

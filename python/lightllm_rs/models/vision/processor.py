@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -25,22 +26,29 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class ImageProcessor:
     """Of a geometry's settings, but for what `Normalise` does.
 
-    Raises `CheckpointError` where transformers is not installed or too old.
+    Its code is imported by `load`, or for the first picture: with transformers come more than a thousand modules, which
+    take seconds, and weights need none of them.
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        kind = settings["image_processor_type"]
-        module, name = PROCESSORS[kind]
+        self._module, self._name = PROCESSORS[settings["image_processor_type"]]
+        own = {key: value for key, value in settings.items() if key != "image_processor_type"}
+        self._settings = own | {"do_rescale": False, "do_normalize": False}
+
+    @cached_property
+    def _processor(self) -> Any:
         try:
-            found = getattr(import_module(f"transformers.models.{module}"), name)
+            made = getattr(import_module(f"transformers.models.{self._module}"), self._name)
         except (ImportError, AttributeError):
             raise CheckpointError(
                 "images need the Python package transformers, version 5 or later: pip install 'lightllm-rs[images]'"
             ) from None
-        own = {key: value for key, value in settings.items() if key != "image_processor_type"}
-        own |= {"do_rescale": False, "do_normalize": False}
-        self._processor: Any = found(**own)
+        return made(**self._settings)
+
+    def load(self) -> None:
+        """Imports the code. Raises `CheckpointError` where transformers is not installed or too old."""
+        _ = self._processor
 
     def __call__(self, picture: object) -> dict[str, Array]:
-        """What the processor makes of one picture, in bytes."""
+        """What the processor makes of one picture, in bytes. Raises as `load` does."""
         return dict(self._processor(images=[picture], return_tensors="np"))

@@ -19,7 +19,6 @@ from ...layers.segment_attention import Segments
 from ...vision import Geometry, ImageShape
 from ...vision.geometry import Grid
 from .base import Pixels, VisionTower
-from .processor import ImageProcessor
 from .qwen_grid import Array, PatchGrid, interpolated, patch_grid
 from .qwen_layers import Block, LearnedPositions, Merger, PatchProjection
 
@@ -63,7 +62,6 @@ class QwenTower(VisionTower):
             Merger(merger_names(f"visual.deepstack_merger_list.{level}"), vision, True, dtype, device)
             for level in range(vision.deep_stack)
         )
-        self.processor = ImageProcessor(geometry.settings)
 
     @classmethod
     def from_config(
