@@ -3,7 +3,8 @@
 Reads a cost model that `lightllm-rs profile` wrote and the results of `cases.py` on the same machine, simulates each
 case with the settings that serve by default, and compares what the client saw. What lies between client and router is
 no part of a simulation: `--http-ms`, added to each time to a first token and to each client's pause between two
-requests, is the time to the first token of case `single` with the mock backend.
+requests, is the time to the first token of case `single` with the mock backend. Clients of a closed loop begin one after
+the other, `--client-ms` apart, which is what the load client takes to send a request.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ KINDS = {"ttft": 0.10, "itl": 0.05, "e2e": 0.05}
 """What is compared, and how far the means may be from each other, in parts."""
 
 
-def workload(case: Case, http_ms: float) -> dict[str, Any]:
+def workload(case: Case, http_ms: float, client_ms: float) -> dict[str, Any]:
     """The case as the simulator has it: a closed loop, or independent arrivals."""
     lengths = {"prompt": case.prompt, "output": case.output}
     source = {name: {"kind": "constant", "tokens": tokens} for name, tokens in lengths.items()}
@@ -34,7 +35,8 @@ def workload(case: Case, http_ms: float) -> dict[str, Any]:
     if case.rate:
         found |= {"arrivals": {"kind": "poisson"}, "rate": case.rate}
     else:
-        found["arrivals"] = {"kind": "closed", "clients": case.concurrency, "think_ms": http_ms}
+        ramp_ms = client_ms * case.concurrency
+        found["arrivals"] = {"kind": "closed", "clients": case.concurrency, "think_ms": http_ms, "ramp_ms": ramp_ms}
     if case.shared_prefix:
         found["shared_prefix"] = {"tokens": case.shared_prefix, "groups": 1}
     return found
@@ -60,7 +62,7 @@ def simulated(case: Case, cost: dict[str, Any], options: argparse.Namespace) -> 
     for seed in range(options.seeds):
         report = run(
             {
-                "workload": workload(case, options.http_ms),
+                "workload": workload(case, options.http_ms, options.client_ms),
                 "cost": cost,
                 "scheduler": scheduler,
                 "limits": {"requests": case.requests},
@@ -86,8 +88,9 @@ def main() -> int:
     parser.add_argument("--cost", type=Path, required=True, help="cost model that lightllm-rs profile wrote")
     parser.add_argument("--cases", type=Path, required=True, help="what cases.py --output wrote")
     parser.add_argument("--http-ms", type=float, required=True, help="what HTTP adds to the time to a first token")
+    parser.add_argument("--client-ms", type=float, default=0.5, help="what the client takes for a request")
     parser.add_argument("--kv-cache-tokens", type=int, default=400_000)
-    parser.add_argument("--page-size", type=int, default=16)
+    parser.add_argument("--page-size", type=int, default=64)
     parser.add_argument("--slots", type=int, default=256)
     parser.add_argument("--context", type=int, default=8192)
     parser.add_argument("--scheduler", default="{}", help="other settings of the scheduler, as a JSON object")

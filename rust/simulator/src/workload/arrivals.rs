@@ -31,6 +31,9 @@ pub enum Arrivals {
         /// Milliseconds that a client waits between an answer and its next request.
         #[serde(default)]
         think_ms: f64,
+        /// Milliseconds over which the clients send their first requests, at equal distances.
+        #[serde(default)]
+        ramp_ms: f64,
     },
 }
 
@@ -43,8 +46,14 @@ impl Arrivals {
             Self::Closed { clients, .. } if !(1..=1 << 20).contains(&clients) => {
                 Err(Error::setting("workload.arrivals.clients", format!("{clients} must be from 1 to {}", 1 << 20)))
             }
-            Self::Closed { think_ms, .. } if !(0.0..=86_400_000.0).contains(&think_ms) => {
-                Err(Error::setting("workload.arrivals.think_ms", format!("{think_ms} must be from 0 to 86400000")))
+            Self::Closed { think_ms, ramp_ms, .. } => {
+                for (name, ms) in [("think_ms", think_ms), ("ramp_ms", ramp_ms)] {
+                    if !(0.0..=86_400_000.0).contains(&ms) {
+                        let reason = format!("{ms} must be from 0 to 86400000");
+                        return Err(Error::setting(format!("workload.arrivals.{name}"), reason));
+                    }
+                }
+                Ok(())
             }
             _ => Ok(()),
         }

@@ -65,12 +65,14 @@ pub(crate) fn open(workload: &Workload, limits: Limits, seed: u64, page_size: u3
 fn clock(workload: &Workload, limits: Limits, seed: u64, page_size: u32) -> Result<Clock> {
     let scale = workload.rate_scale.unwrap_or(1.0);
     let arrivals = workload.arrivals;
-    if let Arrivals::Closed { clients, think_ms } = arrivals {
+    if let Arrivals::Closed { clients, think_ms, ramp_ms } = arrivals {
         if workload.rate.is_some() || workload.rate_scale.is_some() {
             return Err(Error::setting("workload.rate", "clients in a closed loop make their own rate: leave it out"));
         }
-        let ready = (0..clients).map(|_| Reverse(0)).collect();
-        return Ok(Clock::Closed { ready, think_ns: libm::round(think_ms * 1e6) as u64 });
+        let nanoseconds = |ms: f64| libm::round(ms * 1e6) as u64;
+        let first = |client: u32| nanoseconds(ramp_ms * f64::from(client) / f64::from(clients));
+        let ready = (0..clients).map(|client| Reverse(first(client))).collect();
+        return Ok(Clock::Closed { ready, think_ns: nanoseconds(think_ms) });
     }
     if matches!(arrivals, Arrivals::AtOnce) {
         if limits.requests.is_none() && matches!(workload.source, Source::Synthetic { .. }) {

@@ -57,12 +57,10 @@ fn long_prompts_hold_nobody_for_longer_than_the_budget() {
     assert!(bounded.simulated_seconds < 1.01 * free.simulated_seconds);
 }
 
-/// The third has some steps at a point of the table (2,048 tokens, 8 rows, 4,096 positions) that was measured 10 ms too
-/// slow.
 #[test]
 fn a_budget_costs_little_or_nothing_where_all_is_throughput() {
     for (prompt, output, clients, requests, least) in
-        [(128, 512, 256, 512, 0.99), (1024, 256, 256, 512, 1.0), (4096, 16, 64, 128, 0.93)]
+        [(128, 512, 256, 512, 0.99), (1024, 256, 256, 512, 1.0), (4096, 16, 64, 128, 0.98)]
     {
         let setup = closed(prompt, output, clients, requests);
         let free = on_an_h100(setup.clone(), 0, 0).throughput.output_tokens_per_s;
@@ -75,7 +73,7 @@ fn a_budget_costs_little_or_nothing_where_all_is_throughput() {
 #[test]
 fn steps_in_balance_do_more() {
     for (prompt, output, clients, requests, least) in
-        [(128, 512, 256, 512, 1.0), (1024, 256, 256, 768, 1.04), (4096, 16, 64, 128, 0.99)]
+        [(128, 512, 256, 512, 0.99), (1024, 256, 256, 768, 1.01), (4096, 16, 64, 128, 0.99)]
     {
         let setup = closed(prompt, output, clients, requests);
         let (free, even) = (balanced(setup.clone(), 80, 2500, 0), balanced(setup, 80, 2500, 1024));

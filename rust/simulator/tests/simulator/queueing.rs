@@ -60,6 +60,18 @@ fn a_closed_loop_keeps_its_clients_busy() {
 }
 
 #[test]
+fn clients_may_begin_one_after_the_other() {
+    let of = |ramp_ms: f64| uniform(&json!({"kind": "closed", "clients": 4, "ramp_ms": ramp_ms}), 10, 200, 4);
+    assert_close(report(&of(0.0)).simulated_seconds, 4.0);
+    // They come at 0, 1, 2 and 3 s, at the end of a step; the next one is planned by then.
+    let apart = report(&of(4000.0));
+    assert_close(apart.simulated_seconds, 3.0 + 0.02 + 4.0);
+    assert!(apart.ttft_ms.max <= 40.0, "{:?}", apart.ttft_ms);
+    let error = try_run(&of(-1.0)).expect_err("no time is below 0").to_string();
+    assert!(error.contains("workload.arrivals.ramp_ms"), "{error}");
+}
+
+#[test]
 fn clients_that_are_refused_come_back_later() {
     let mut setup = uniform(&json!({"kind": "closed", "clients": 8}), 10, 10, 30);
     setup["scheduler"]["slots"] = json!(1);
