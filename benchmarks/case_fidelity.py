@@ -3,8 +3,8 @@
 Reads a cost model that `lightllm-rs profile` wrote and the results of `cases.py` on the same machine, simulates each
 case with the settings that serve by default, and compares what the client saw. What lies between client and router is
 no part of a simulation: `--http-ms`, added to each time to a first token and to each client's pause between two
-requests, is the time to the first token of case `single` with the mock backend. Clients of a closed loop begin one after
-the other, `--client-ms` apart, which is what the load client takes to send a request.
+requests, is the time to the first token of case `single` with the mock backend. Clients of a closed loop begin one
+after the other, `--client-ms` apart, which is what the load client takes to send a request.
 """
 
 from __future__ import annotations
