@@ -10,7 +10,10 @@ def keep_triton_cache_private() -> str | None:
     """Points Triton at a folder that only this user can write; one line that says why that cannot be, or None."""
     if "TRITON_CACHE_DIR" in os.environ:
         return None
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    except RuntimeError:
+        return "no home folder for compiled kernels: set XDG_CACHE_HOME to a folder of yours"
     folder = Path(base) / "lightllm-rs" / "triton"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

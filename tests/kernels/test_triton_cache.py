@@ -41,3 +41,14 @@ def test_a_folder_that_cannot_be_made(base: Path) -> None:
     assert found is not None
     assert "set XDG_CACHE_HOME" in found
     assert NAME not in os.environ
+
+
+def test_a_user_without_a_home(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a container has it that runs under a number of its own."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 3_000_000_000)
+    found = keep_triton_cache_private()
+    assert found is not None
+    assert "set XDG_CACHE_HOME" in found
+    assert NAME not in os.environ
