@@ -120,8 +120,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     balance_tokens: Annotated[
         int,
         meta(
-            "prompt tokens of one step while others decode, or if that is more, as many as come with their outputs "
-            "generate (0: no such bound)",
+            "prompt tokens of one step while others decode, or if that is more, as many as come with the tokens that "
+            "they generate or as a prompt has in the mean (0: no such bound)",
             low=0,
             high=1 << 20,
         ),
