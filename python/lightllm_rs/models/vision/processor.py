@@ -50,5 +50,5 @@ class ImageProcessor:
         _ = self._processor
 
     def __call__(self, picture: object) -> dict[str, Array]:
-        """What the processor makes of one picture, in bytes. Raises as `load` does."""
+        """What the processor makes of one picture: numbers of 0 to 255, in whichever dtype. Raises as `load` does."""
         return dict(self._processor(images=[picture], return_tensors="np"))
