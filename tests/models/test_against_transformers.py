@@ -12,6 +12,7 @@ from helpers.model_runner import ModelRunner, Sequence
 from helpers.reference_model import reference_logits
 from helpers.tiny_models import LLAMA3_SCALING, make_tiny_model
 from lightllm_rs.checkpoint import locate
+from lightllm_rs.layers.matrix import Matrix
 from lightllm_rs.models import load_model
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -73,6 +74,20 @@ def test_every_way_through_a_text(folder: Path) -> None:
     assert_close(mixed, torch.cat((wanted[0][67:68], wanted[1][17:37])))
     assert_close(runner.step([a, b]), torch.stack((wanted[0][68], wanted[1][37])))
     assert_close(runner.step([b, a]), torch.stack((wanted[1][38], wanted[0][69])))
+
+
+def test_products_that_are_added_to_the_residual(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where the residual is written in place: nothing reads what it was before."""
+    added: list[int] = []
+
+    def adds(matrix: Matrix, x: torch.Tensor) -> bool:
+        added.append(x.shape[0])
+        return matrix.weight is not None and matrix.bias is None
+
+    monkeypatch.setattr(Matrix, "adds", adds)
+    monkeypatch.setattr(Matrix, "pack", lambda matrix: None)
+    test_every_way_through_a_text(folder)
+    assert added
 
 
 def test_prefix_hit(folder: Path) -> None:
