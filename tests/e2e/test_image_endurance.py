@@ -118,6 +118,7 @@ def test_an_image_that_kills_visual_servers_is_refused_and_costs_the_others_some
     assert "died 3 times" in deadly.text
     assert [one.status for one in innocent] == [200] * 6, [one.text for one in innocent]
     service.wait_for(serves(url, 9))
+    service.wait_for(lambda: killed(service, "visual 0") == 3)  # the supervisor may hear of a death after the cache
     again = Ask(url, [image_part(noise(*DEADLY, 1))])
     join([again])
     assert (again.status, again.text) == (deadly.status, deadly.text)
