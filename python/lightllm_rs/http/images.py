@@ -82,12 +82,9 @@ async def take_images(request: Request, service: Service, sources: Sequence[Sour
     """
     assert service.media is not None, "no sources are given out without it"
     taking = asyncio.create_task(service.media.take(sources))
-    leaving = asyncio.create_task(_left(request))
     try:
-        await asyncio.wait((taking, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not taking.done():
-            raise ClientGone
-        return taking.result()
+        await _until_done(taking, request)
+        return taking.result()  # and no await before the caller has it: who is cancelled there closes nothing
     except MediaError as error:
         raise _refusal(error.param or "images", error.message, error.code) from None
     except Overloaded as error:
@@ -96,10 +93,20 @@ async def take_images(request: Request, service: Service, sources: Sequence[Sour
         taking.add_done_callback(_close_late)
         raise
     finally:
+        del taking  # an error knows this frame: with its task it would wait for the garbage collector
+
+
+async def _until_done(taking: asyncio.Task[Held], request: Request) -> None:
+    """Ends `taking` too when the client leaves, which is a ClientGone, and when it is cancelled itself."""
+    leaving = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait((taking, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not taking.done():
+            raise ClientGone
+    finally:
         leaving.cancel()
         taking.cancel()
         await asyncio.gather(taking, leaving, return_exceptions=True)
-        del taking, leaving  # an error knows this frame: with its task it would wait for the garbage collector
 
 
 async def _left(request: Request) -> None:
