@@ -43,6 +43,7 @@ class CallImages:
         assert service.image_cache is not None, "images are refused where no model sees"
         self._service, self._cache, self._prompt = service, service.image_cache, images
         self._task: asyncio.Task[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
         self._client: AsyncCacheClient | None = None
         self._leases: list[Lease] = []
         self._copying: set[asyncio.Future[None]] = set()
@@ -73,9 +74,13 @@ class CallImages:
         return True
 
     def _stop(self) -> None:
+        # No step of the task's own comes after this: it does not wait by way of tasks that hear of it later, nor by
+        # `asyncio.wait_for`, which before Python 3.12 does that and can lose a cancellation too.
         if self._task is not None:
             self._task.cancel()
             self._task = None
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._release()
 
     async def _guarded(self, call: Call) -> None:
@@ -101,14 +106,11 @@ class CallImages:
         self._client = await self._cache.client_after(None, LOST_SECONDS if self._sent else NEW_SECONDS)
         seconds = self._service.settings.image_wait_timeout
         while True:
+            alarm = asyncio.get_running_loop().call_later(seconds, self._too_late, call, seconds)
+            self._alarm = alarm
             try:
-                await asyncio.wait_for(self._serve(call, self._client), seconds)
+                await self._serve(call, self._client)
                 return
-            except asyncio.TimeoutError:
-                raise unavailable(
-                    f"the images of the request were not encoded within {seconds:g} s: send it again later",
-                    "image_timeout",
-                ) from None
             except CacheGone:
                 self._release()
                 if call.has_output:
@@ -116,7 +118,17 @@ class CallImages:
                 if self._sent >= MOST_SENT:
                     raise images_lost() from None
                 call.withdraw()
-                self._client = await self._cache.client_after(self._client, LOST_SECONDS)
+            finally:
+                alarm.cancel()
+            self._client = await self._cache.client_after(self._client, LOST_SECONDS)
+
+    def _too_late(self, call: Call, seconds: float) -> None:
+        self._stop()
+        call.fail(
+            unavailable(
+                f"the images of the request were not encoded within {seconds:g} s: send it again later", "image_timeout"
+            )
+        )
 
     async def _serve(self, call: Call, client: AsyncCacheClient) -> None:
         began = time.perf_counter()
@@ -136,12 +148,8 @@ class CallImages:
             for number, is_ready in enumerate(ready)
             if not is_ready
         ]
-        try:
-            await asyncio.gather(*waiting)
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+        if waiting:
+            await _all_of(waiting)
         self._service.observer.images_ready(time.perf_counter() - began)
 
     async def _acquire(self, client: AsyncCacheClient) -> list[Lease]:
@@ -204,3 +212,19 @@ class CallImages:
             client.release(leases)
         else:  # others must not get pages that a thread still writes to
             asyncio.gather(*copying, return_exceptions=True).add_done_callback(lambda _: client.release(leases))
+
+
+async def _all_of(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Until all are done, or one has failed, whose error this raises; the others end with it.
+
+    Not `asyncio.gather`: who is cancelled as one of them fails would get the error, and go on.
+    """
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in tasks:
+            if task in done:
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

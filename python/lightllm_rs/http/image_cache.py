@@ -89,8 +89,8 @@ class ImageCache:
                 raise why
             if self._news is None:
                 self._news = loop.create_future()
-            try:
-                await asyncio.wait_for(asyncio.shield(self._news), deadline - loop.time())
-            except asyncio.TimeoutError:
-                raise why or unavailable("the image cache is starting again", "image_cache") from None
+            # Not `wait_for`: before Python 3.12 a caller that is cancelled as the news come would not notice.
+            done, _ = await asyncio.wait([self._news], timeout=max(0.0, deadline - loop.time()))
+            if not done:
+                raise why or unavailable("the image cache is starting again", "image_cache")
         return self._client
