@@ -16,6 +16,11 @@ def image(url: str, **more: Any) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url, **more}}
 
 
+def unseen(number: int) -> dict[str, Any]:
+    """An image with other bytes for each number."""
+    return image("data:image/png;base64," + base64.b64encode(PNG + number.to_bytes(4, "big")).decode())
+
+
 def text(words: str) -> dict[str, Any]:
     return {"type": "text", "text": words}
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from helpers.bad_host import bad_host, silent
 from helpers.garbage import no_collector, until_gone
-from helpers.image_parts import DATA, PNG, image, message, text
+from helpers.image_parts import DATA, PNG, image, message, text, unseen
 from lightllm_rs.http.body import ClientGone
 from lightllm_rs.http.conversation import prompt_of
 from lightllm_rs.http.errors import ApiError
@@ -232,11 +232,9 @@ def test_a_client_that_leaves_ends_the_fetching() -> None:
 
 def test_a_handler_that_is_cancelled_holds_nothing() -> None:
     async def work(service: Any) -> None:
-        for named in (
-            sources_of_messages(service, [message(image(DATA))]),
-            sources_of_messages(service, [message(image(DATA), image("http://pictures.example/silent"))]),
-        ):
+        for others in ([], [image("http://pictures.example/silent")]):
             for turns in range(12):
+                named = sources_of_messages(service, [message(unseen(turns), *others)])
                 task = asyncio.create_task(take_images(receive_never(), service, named))
                 for _ in range(turns):
                     await asyncio.sleep(0)
@@ -256,9 +254,9 @@ def test_a_handler_that_is_cancelled_with_its_pictures_in_hand_holds_nothing() -
     """In each turn of the event loop between the last picture and the caller."""
 
     async def work(service: Any) -> None:
-        named = sources_of_messages(service, [message(image(DATA))])
         cancelled = 0
         while True:
+            named = sources_of_messages(service, [message(unseen(cancelled))])
             task = asyncio.create_task(take_images(receive_never(), service, named))
             while not service.media.held and not task.done():  # noqa: ASYNC110 (an event would be seen a turn late)
                 await asyncio.sleep(0)

@@ -74,14 +74,17 @@ def _read(service: Service, readers: Sequence[tuple[str, Reader]]) -> list[Sourc
     return sources
 
 
-async def take_images(request: Request, service: Service, sources: Sequence[Source]) -> Held:
+async def take_images(request: Request, service: Service, sources: Sequence[Source], salt: str = "") -> Held:
     """The pictures of `sources`; who calls closes them.
 
     Raises ApiError 400 that names the part at fault, 503 when too much comes in at once, or ClientGone when the client
     leaves meanwhile.
     """
     assert service.media is not None, "no sources are given out without it"
-    taking = asyncio.create_task(service.media.take(sources))
+    held = service.media.take_at_once(sources, salt)
+    if held is not None:
+        return held
+    taking = asyncio.create_task(service.media.take(sources, salt))
     try:
         await _until_done(taking, request)
         return taking.result()  # and no await before the caller has it: who is cancelled there closes nothing

@@ -19,9 +19,8 @@ from lightllm_rs.http.service import Service
 from lightllm_rs.media import Held, Picture, Source
 from lightllm_rs.vision import ImageInput, ImageShape, PictureError, Span, expand
 
-INLINE_BYTES, INLINE_TOKENS = 64 << 10, 4096
-"""Pictures up to so many bytes together, in prompts up to so long, are named and placed on the event loop: that costs
-less than a thread."""
+INLINE_TOKENS = 4096
+"""In prompts up to so long pictures are named and placed on the event loop: that costs less than a thread."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +110,11 @@ def check_places(service: Service, ids: Sequence[int], images: int, param: str) 
         )
 
 
-async def see(request: Request, service: Service, ids: list[int], sources: list[Source]) -> Seen:
+async def see(request: Request, service: Service, ids: list[int], sources: list[Source], salt: str = "") -> Seen:
     """Gets the pictures of a prompt that has a place for each. Raises ApiError, or ClientGone."""
     assert service.images is not None, "no sources are given out where no model sees"
     began = time.perf_counter()
-    held = await take_images(request, service, sources)
+    held = await take_images(request, service, sources, salt)
     service.observer.images_fetched(time.perf_counter() - began)
     shapes = []
     for source, picture in zip(sources, held.pictures, strict=True):
@@ -158,7 +157,7 @@ async def with_images(
     check_places(service, ids, len(sources), param)
     if not sources:
         return ids, None
-    seen = await see(request, service, ids, sources)
+    seen = await see(request, service, ids, sources, salt)
     try:
         return await _place(service, seen, salt, param)
     except BaseException:
@@ -188,7 +187,7 @@ async def _place(service: Service, seen: Seen, salt: str, param: str) -> tuple[l
     pictures = seen.held.pictures
 
     def work() -> tuple[list[int], PromptImages]:
-        keys = model.keys(pictures, salt)
+        keys = [model.key(picture, salt) for picture in pictures]
         inputs = [ImageInput(key, shape) for key, shape in zip(keys, seen.shapes, strict=True)]
         expanded = expand(seen.ids, inputs, model.geometry)
         images = [
@@ -197,6 +196,6 @@ async def _place(service: Service, seen: Seen, salt: str, param: str) -> tuple[l
         ]
         return expanded.ids, PromptImages(images, expanded.spans, expanded.position_offset, seen.held)
 
-    if length <= INLINE_TOKENS and sum(len(picture.data) for picture in pictures) <= INLINE_BYTES:
+    if length <= INLINE_TOKENS:
         return work()
     return await asyncio.get_running_loop().run_in_executor(service.threads, work)

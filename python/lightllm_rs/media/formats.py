@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import io
 import logging
 import warnings
@@ -41,6 +42,7 @@ MODES = frozenset(
 """Pillow's names of pixels that have an agreed meaning in 8 bits. 32-bit and floating-point ones have none."""
 
 PIXELS = 50_000_000
+DIGEST_BYTES = 32
 LOW_SIDE = 512
 """With `detail` low a picture is made to fit into a square of so many pixels."""
 
@@ -73,6 +75,7 @@ class Picture:
 
     Attributes:
         data: as it came.
+        digest: of the data, see `digest_of`.
         width, height: pixels of what `decode` makes of it.
         detail: as asked for; part of what `decode` does.
         format: one of FORMATS.
@@ -80,6 +83,7 @@ class Picture:
     """
 
     data: bytes
+    digest: bytes
     width: int
     height: int
     detail: Detail
@@ -87,13 +91,22 @@ class Picture:
     original_pixels: int
 
 
-def inspect(data: bytes, detail: Detail = "auto", max_pixels: int = PIXELS) -> Picture:
-    """Reads the header. Raises MediaError for anything but a picture of moderate size."""
+def digest_of(data: bytes) -> bytes:
+    """BLAKE2b: 32 bytes. Takes about 0.8 ms a megabyte."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def inspect(data: bytes, detail: Detail = "auto", max_pixels: int = PIXELS, digest: bytes | None = None) -> Picture:
+    """Reads the header. Raises MediaError for anything but a picture of moderate size.
+
+    Args:
+        digest: of the data, if it is known.
+    """
     with _opened(data, max_pixels) as image:
         width, height = _fitted(_upright_size(image), detail)
         name = "JPEG" if image.format == "MPO" else str(image.format)
         pixels = image.size[0] * image.size[1]
-    return Picture(data, width, height, detail, name, pixels)
+    return Picture(data, digest or digest_of(data), width, height, detail, name, pixels)
 
 
 def decode(data: bytes | memoryview, detail: Detail = "auto", max_pixels: int = PIXELS) -> Image.Image:
