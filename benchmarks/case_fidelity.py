@@ -4,7 +4,8 @@ Reads a cost model that `lightllm-rs profile` wrote and the results of `cases.py
 case with the settings that serve by default, and compares what the client saw. What lies between client and router is
 no part of a simulation: `--http-ms`, added to each time to a first token and to each client's pause between two
 requests, is the time to the first token of case `single` with the mock backend. Clients of a closed loop begin one
-after the other, `--client-ms` apart, which is what the load client takes to send a request.
+after the other, `--client-ms` apart, which is what the load client takes to send a request. As on the server, each case
+comes after those that were run before it: the scheduler has learned from them.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cases import CASES, Case
+from cases import CASES, WARM_UP, Case
 from lightllm_rs.settings import ServeSettings
 from lightllm_rs.simulate import run
 
@@ -42,8 +43,10 @@ def workload(case: Case, http_ms: float, client_ms: float) -> dict[str, Any]:
     return found
 
 
-def simulated(case: Case, cost: dict[str, Any], options: argparse.Namespace) -> dict[str, float]:
-    """Means over some seeds, in milliseconds, as the client would see them."""
+def simulated(
+    case: Case, before: Sequence[Case], cost: dict[str, Any], options: argparse.Namespace
+) -> dict[str, float]:
+    """Means over some seeds, in milliseconds, as the client would see them after the cases `before`."""
     settings = ServeSettings()
     scheduler = {
         "pages": options.kv_cache_tokens // options.page_size,
@@ -63,6 +66,13 @@ def simulated(case: Case, cost: dict[str, Any], options: argparse.Namespace) -> 
         report = run(
             {
                 "workload": workload(case, options.http_ms, options.client_ms),
+                "before": [
+                    {
+                        "workload": workload(one, options.http_ms, options.client_ms),
+                        "limits": {"requests": one.requests},
+                    }
+                    for one in before
+                ],
                 "cost": cost,
                 "scheduler": scheduler,
                 "limits": {"requests": case.requests},
@@ -99,14 +109,15 @@ def main() -> int:
 
     cost = json.loads(options.cost.read_text())
     results = json.loads(options.cases.read_text())
-    far = []
+    far, order = [], [name for name in results if name in CASES]  # a file has them as they were run
     heads = " | | ".join(f"{kind.upper()} ms: measured | simulated" for kind in KINDS)
     print(f"| case | {heads} | |")
     print("|---" * 10 + "|")
     for name, case in CASES.items():
         if name not in results:
             continue
-        real, model = measured(case, results[name]), simulated(case, cost, options)
+        before = [WARM_UP, *(CASES[name] for name in order[: order.index(name)])]
+        real, model = measured(case, results[name]), simulated(case, before, cost, options)
         columns = []
         for kind, bound in KINDS.items():
             difference = model[kind] / real[kind] - 1

@@ -68,6 +68,10 @@ CASES = {
 }
 
 
+WARM_UP = Case(128, 16, 8, 4)
+"""Comes first: for the client's and the server's code."""
+
+
 def run_case(client: str, server: Server, model: str, case: Case, seed: int = 7) -> dict[str, Any]:
     """Runs one case and returns what the client saved. A repetition needs a seed of its own: its prompts are cached."""
     with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +119,7 @@ def main() -> None:
     with serving(options.model, "--load-format", "dummy", "--served-model-name", name, *options.flags) as server:
         print(f"{server.log.read_text()}ready after {server.ready_seconds:.1f} s", flush=True)
         results["ready_seconds"] = server.ready_seconds
-        run_case(options.client, server, options.model, Case(128, 16, 8, 4))  # warm the client's and the server's code
+        run_case(options.client, server, options.model, WARM_UP)
         time.sleep(IDLE_SECONDS)
         order = [name for name in options.cases.split(",") for _ in range(options.repeat)]
         random.shuffle(order)

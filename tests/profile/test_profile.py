@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from helpers.tiny_models import make_tiny_model
+from lightllm_rs.backend.base import LaunchedStep, Outcome
 from lightllm_rs.backend.options import Capacity
 from lightllm_rs.cli import main
 from lightllm_rs.profile.cost_file import cost_table
 from lightllm_rs.profile.grid import Grid, grid_of
-from lightllm_rs.profile.measure import Measured
+from lightllm_rs.profile.measure import Measured, idle_seconds
+from lightllm_rs.profile.steps import Steps
 
 STEP_MS, TOKEN_US = 3.0, 40.0
 
@@ -45,6 +50,9 @@ def test_a_mock_takes_what_it_was_told(folder: Path, tmp_path: Path) -> None:
                 measured = 0 < tokens + rows <= 128 and (rows > 0 or context == 64)
                 assert (ms is not None) == measured, (tokens, rows, context)
                 assert ms is None or ms >= 0.99 * (STEP_MS + tokens * TOKEN_US / 1e3)
+    idle_ms = cost["idle_ms"]
+    assert isinstance(idle_ms, float)
+    assert idle_ms >= 0.0
 
 
 def test_the_simulator_reads_what_a_real_backend_gave(folder: Path, tmp_path: Path) -> None:
@@ -68,8 +76,34 @@ def test_the_grid_keeps_to_what_there_is_room_for() -> None:
 
 def test_points_stand_where_their_axes_say() -> None:
     grid = Grid((0, 16), (0, 2), (64, 128))
-    cost = cost_table(grid, [Measured(16, 2, 128, 0.0125)], 0.0, {})
+    cost = cost_table(grid, [Measured(16, 2, 128, 0.0125)], 0.0, 1.5, {})
     assert cost["ms"] == [[[None, None], [None, None]], [[None, None], [None, 12.5]]]
+    assert cost["idle_ms"] == 1.5
+
+
+class SlowHost(LaunchedStep):
+    """A step of a device that works while the host prepares the next one: 2 ms of the host, then 5 ms of the device."""
+
+    clock = 0.0
+    free = 0.0
+
+    def __init__(self) -> None:
+        SlowHost.clock += 2e-3
+        self.end = SlowHost.free = max(SlowHost.clock, SlowHost.free) + 5e-3
+
+    def outcome(self) -> Outcome:
+        SlowHost.clock = max(SlowHost.clock, self.end)
+        return Outcome(np.zeros(0, np.int64), np.zeros(0, np.int64), [])
+
+    def remaining(self) -> float:
+        return self.end - SlowHost.clock
+
+
+def test_what_the_host_does_shows_on_an_idle_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    capacity = Capacity(pages=64, page_size=16, slots=4, vocab=100, context=512)
+    backend = SimpleNamespace(capacity=capacity, launch=lambda plan: SlowHost())
+    monkeypatch.setattr(time, "perf_counter", lambda: SlowHost.clock)
+    assert idle_seconds(Steps(backend), 256, 0.1) == pytest.approx(2e-3, abs=1e-4)  # type: ignore[arg-type]
 
 
 def test_more_ranks_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from lightllm_rs.process.start import ChildStart
 from lightllm_rs.profile.backend import opened
 from lightllm_rs.profile.cost_file import cost_table
 from lightllm_rs.profile.grid import grid_of
-from lightllm_rs.profile.measure import measure, prefill_context_seconds
+from lightllm_rs.profile.measure import idle_seconds, measure, prefill_context_seconds
 from lightllm_rs.profile.steps import Steps
 from lightllm_rs.profile.timeline import TraceError, read_timeline
 from lightllm_rs.profile.timeline_table import NAMES, table
@@ -83,6 +83,7 @@ def _document(backend: ModelBackend, start: ChildStart, seconds_a_point: float) 
     steps = Steps(backend)
     measured = measure(steps, grid, step_tokens, seconds_a_point, _progress)
     context_ms = prefill_context_seconds(steps, step_tokens, seconds_a_point) * 1e3
+    idle_ms = idle_seconds(steps, step_tokens, seconds_a_point) * 1e3
     source = {
         "model": start.model_name,
         "device": _device_name(start),
@@ -90,7 +91,7 @@ def _document(backend: ModelBackend, start: ChildStart, seconds_a_point: float) 
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "lightllm_rs": __version__,
     }
-    return cost_table(grid, measured, context_ms, source)
+    return cost_table(grid, measured, context_ms, idle_ms, source)
 
 
 def _device_name(start: ChildStart) -> str:

@@ -12,12 +12,13 @@ VERSION = 1
 
 
 def cost_table(
-    grid: Grid, measured: Sequence[Measured], prefill_context_ms: float, source: Mapping[str, Any]
+    grid: Grid, measured: Sequence[Measured], prefill_context_ms: float, idle_ms: float, source: Mapping[str, Any]
 ) -> dict[str, Any]:
     """A table over the grid's axes; a point that was not measured is null, and the simulator fills it in.
 
     Args:
         prefill_context_ms: milliseconds of each pair of a prefill token and a position before its row.
+        idle_ms: milliseconds that a step takes more if none is under way when it comes.
         source: where the figures are from; kept in the file, and read by people only.
     """
     ms: list[list[list[float | None]]] = [[[None for _ in grid.context] for _ in grid.rows] for _ in grid.prefill]
@@ -33,4 +34,5 @@ def cost_table(
         "context": list(grid.context),
         "ms": ms,
         "prefill_context_ms": prefill_context_ms,
+        "idle_ms": round(idle_ms, 4),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,6 +72,34 @@ def prefill_context_seconds(steps: Steps, step_tokens: int, seconds_a_point: flo
     steps.hold(0, 1, 0)
     early, late = (_time(steps, chunk, at, seconds_a_point) for at in (0, start))
     return max(0.0, late - early) / (chunk * start)
+
+
+def idle_seconds(steps: Steps, step_tokens: int, seconds_a_point: float) -> float:
+    """Seconds that a step takes more if none is under way when it comes, as no other hides what the host does for it.
+
+    The mean over a decode step of one row and a short prompt, which is what an idle server gets; never below 0.
+    """
+    room = 2 * (WARM + MOST)
+    context = max(1, min(steps.longest // 4, steps.longest - room))
+    short = min(128, step_tokens, steps.longest)
+    more = []
+    for rows, prefill in ((1, 0), (0, short)):
+        if not steps.fits(prefill, rows, context, room):
+            continue
+        steps.hold(rows, context, room)
+        hidden = _time(steps, prefill, 0, seconds_a_point)
+        more.append(_alone(steps, prefill, seconds_a_point) - hidden)
+    return max(0.0, statistics.fmean(more)) if more else 0.0
+
+
+def _alone(steps: Steps, prefill: int, budget: float) -> float:
+    """Seconds of one step, the next one coming when it has ended; the median."""
+    found: list[float] = []
+    while len(found) < FEWEST or (len(found) < MOST and sum(found) < budget):
+        began = time.perf_counter()
+        steps.launch(prefill).outcome()
+        found.append(time.perf_counter() - began)
+    return statistics.median(found)
 
 
 def _time(steps: Steps, prefill: int, start: int, budget: float) -> float:

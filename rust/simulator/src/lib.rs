@@ -50,5 +50,5 @@ pub use engine::{Progress, run};
 pub use error::{Error, Result};
 pub use preset::{NAME as PAST_FUTURE_PAPER, PresetRow, PresetSettings, preset_policy, run_preset};
 pub use report::{Cdf, Goodput, Refused, Report, Summary, Throughput, Timeline, Utilization};
-pub use setup::{Limits, Setup, Slo};
+pub use setup::{Before, Limits, Setup, Slo};
 pub use sweep::sweep;

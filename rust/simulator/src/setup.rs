@@ -19,6 +19,10 @@ pub struct Setup {
     pub name: String,
     /// Who asks for what, and when.
     pub workload: Workload,
+    /// What the server has served by then, one workload after the other. Nothing of it is reported, but the scheduler has
+    /// learned from it and the prefix cache is full of it. Prompts of a trace are the same as in another run of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<Before>,
     /// How long a step takes.
     pub cost: CostModel,
     /// The scheduler's settings. Those that are left out have the scheduler's defaults, but for `pages` (28,672) and
@@ -44,6 +48,17 @@ pub struct Setup {
     /// Where to write one line for each request, in the order in which they end.
     #[serde(default)]
     pub csv: Option<PathBuf>,
+}
+
+/// A workload that is served to its end before the one that is looked at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Before {
+    /// Who asks for what, and when, counted from the end of the one before.
+    pub workload: Workload,
+    /// When to stop asking.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// Service level objectives: bounds that a good request keeps. A bound that is left out is always kept.

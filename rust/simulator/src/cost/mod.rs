@@ -8,6 +8,8 @@
 //!
 //! - `version`: 1.
 //! - `source`: anything; where the figures are from. It is kept and not looked at.
+//! - `idle_ms`: what a step takes more if the backend has nothing to do when it comes (0 if left out): what the host has
+//!   to do for it is hidden by the step before it otherwise.
 //! - `kind`: one of `constant`, `fitted`, `table`, `roofline`; the fields of each are those of [`Constant`],
 //!   [`Fitted`], [`Table`] and [`Roofline`].
 //!
@@ -41,6 +43,9 @@ pub struct CostModel {
     /// Where the figures are from: free for whoever wrote them.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub source: serde_json::Value,
+    /// Milliseconds that a step takes more if none is under way when it comes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub idle_ms: f64,
     /// The model itself.
     #[serde(flatten)]
     pub kind: CostKind,
@@ -74,6 +79,7 @@ impl CostModel {
             let reason = format!("is {}: this program reads version {VERSION}", self.version);
             return Err(Error::setting("cost.version", reason));
         }
+        not_negative("cost.idle_ms", self.idle_ms)?;
         match &self.kind {
             CostKind::Constant(constant) => not_negative("cost.ms", constant.ms),
             CostKind::Fitted(fitted) => fitted.validate(),
@@ -85,18 +91,25 @@ impl CostModel {
     /// The model made ready for many calls.
     pub(crate) fn prepare(&self) -> Result<Prepared> {
         self.validate()?;
-        Ok(match &self.kind {
-            CostKind::Constant(constant) => Prepared::Constant(constant.ms),
-            CostKind::Fitted(fitted) => Prepared::Fitted(*fitted),
-            CostKind::Table(table) => Prepared::Table(table.filled()),
-            CostKind::Roofline(roofline) => Prepared::Roofline(roofline.clone()),
-        })
+        let steps = match &self.kind {
+            CostKind::Constant(constant) => Steps::Constant(constant.ms),
+            CostKind::Fitted(fitted) => Steps::Fitted(*fitted),
+            CostKind::Table(table) => Steps::Table(table.filled()),
+            CostKind::Roofline(roofline) => Steps::Roofline(roofline.clone()),
+        };
+        Ok(Prepared { steps, idle_ms: self.idle_ms })
     }
 }
 
 /// A model whose numbers were checked.
 #[derive(Debug)]
-pub(crate) enum Prepared {
+pub(crate) struct Prepared {
+    steps: Steps,
+    idle_ms: f64,
+}
+
+#[derive(Debug)]
+enum Steps {
     Constant(f64),
     Fitted(Fitted),
     Table(table::Filled),
@@ -104,19 +117,25 @@ pub(crate) enum Prepared {
 }
 
 impl Prepared {
-    /// Nanoseconds of a step.
-    pub fn step_ns(&self, shape: &StepShape) -> u64 {
+    /// Nanoseconds of a step. `idle`: none is under way when it comes.
+    pub fn step_ns(&self, shape: &StepShape, idle: bool) -> u64 {
         if shape.prefill_tokens + shape.decode_rows == 0 {
             return 0;
         }
-        let ms = match self {
-            Self::Constant(ms) => *ms,
-            Self::Fitted(fitted) => fitted.ms(shape),
-            Self::Table(table) => table.ms(shape),
-            Self::Roofline(roofline) => roofline.ms(shape),
+        let ms = match &self.steps {
+            Steps::Constant(ms) => *ms,
+            Steps::Fitted(fitted) => fitted.ms(shape),
+            Steps::Table(table) => table.ms(shape),
+            Steps::Roofline(roofline) => roofline.ms(shape),
         };
-        (ms.clamp(0.0, LONGEST_MS) * 1e6).round() as u64
+        let host_ms = if idle { self.idle_ms } else { 0.0 };
+        ((ms + host_ms).clamp(0.0, LONGEST_MS) * 1e6).round() as u64
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(ms: &f64) -> bool {
+    *ms == 0.0
 }
 
 /// Checks a number that may not be below 0.

@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn ms(model: &CostModel, shape: &StepShape) -> f64 {
-        model.prepare().expect("a good model").step_ns(shape) as f64 * 1e-6
+        model.prepare().expect("a good model").step_ns(shape, false) as f64 * 1e-6
     }
 
     #[test]

@@ -24,6 +24,11 @@ struct Coming {
 }
 
 impl Backend {
+    /// Whether no plan is under way.
+    pub fn is_idle(&self, now: u64) -> bool {
+        self.results.is_empty() && self.free_at <= now
+    }
+
     /// When the oldest plan ends.
     pub fn next_end(&self) -> Option<u64> {
         self.results.front().map(|coming| coming.at)

@@ -9,6 +9,7 @@ mod images;
 mod live;
 mod record;
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use lightllm_router::{Error as Refusal, Output, Request, RequestId, Scheduler};
@@ -33,7 +34,7 @@ const EVENTS: u64 = 4096;
 pub struct Progress {
     /// Index of the setup in a sweep.
     pub index: usize,
-    /// Part of the workload that has arrived, from 0 to 1.
+    /// Part of the workload that has arrived, from 0 to 1; 0 during those before it.
     pub done: f64,
     /// Requests that have arrived.
     pub requests: u64,
@@ -51,23 +52,36 @@ pub struct Progress {
 pub fn run(setup: &Setup, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<Report> {
     let mut engine = Engine::new(setup)?;
     engine.run(progress)?;
+    while let Some(phase) = engine.to_come.pop_front() {
+        engine.begin(phase);
+        engine.run(progress)?;
+    }
     engine.report(setup)
 }
 
 /// See the module.
 struct Engine {
     scheduler: Scheduler,
-    traffic: Traffic,
     cost: Prepared,
     backend: Backend,
     live: LiveSet,
     images: Images,
-    meter: Meter,
     journal: Journal,
     strict: bool,
     now: u64,
     /// When the next plan is made, if it was put off.
     plan_at: Option<u64>,
+    phase: Phase,
+    /// The next ones; the last is the one that is reported.
+    to_come: VecDeque<Phase>,
+    /// Requests of those that were.
+    served: u64,
+}
+
+/// The workload that is served, and what is measured of it.
+struct Phase {
+    traffic: Traffic,
+    meter: Meter,
     arrived: u64,
 }
 
@@ -76,35 +90,49 @@ impl Engine {
         setup.slo.validate()?;
         let config = setup.config();
         let scheduler = Scheduler::new(config).map_err(|error| Error::setting("scheduler", error.to_string()))?;
-        let traffic = workload::open(&setup.workload, setup.limits, setup.seed, config.page_size)?;
+        let open = |workload, limits| workload::open(workload, limits, setup.seed, config.page_size);
+        let phase = |traffic, csv| Phase { traffic, meter: Meter::new(setup.slo, csv, config.pages), arrived: 0 };
+        let mut phases = VecDeque::new();
+        for before in &setup.before {
+            phases.push_back(phase(open(&before.workload, before.limits)?, None));
+        }
+        let traffic = open(&setup.workload, setup.limits)?;
         let cost = setup.cost.prepare()?;
         let journal = Journal::create(setup.journal.as_deref(), &config)?;
-        let csv = setup.csv.as_deref().map(RequestCsv::create).transpose()?;
+        phases.push_back(phase(traffic, setup.csv.as_deref().map(RequestCsv::create).transpose()?));
         Ok(Self {
             scheduler,
-            traffic,
             cost,
             backend: Backend::default(),
             live: LiveSet::default(),
             images: Images::default(),
-            meter: Meter::new(setup.slo, csv, config.pages),
             journal,
             strict: setup.strict,
             now: 0,
             plan_at: None,
-            arrived: 0,
+            phase: phases.pop_front().expect("the setup's own is there"),
+            to_come: phases,
+            served: 0,
         })
+    }
+
+    /// Goes on with the next workload, once all of the one before has ended.
+    fn begin(&mut self, mut phase: Phase) {
+        phase.traffic.begin(self.now);
+        phase.meter.begin(self.now, &self.scheduler.stats().totals);
+        self.served += self.phase.arrived;
+        self.phase = phase;
     }
 
     /// Runs until all that arrives has ended.
     fn run(&mut self, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<()> {
         let mut state = State::default();
         for events in 1_u64.. {
-            let arrival = self.traffic.next_at()?;
+            let arrival = self.phase.traffic.next_at()?;
             let events_to_come = [arrival, self.backend.next_end(), self.images.next_at(), self.plan_at];
             let Some(next) = events_to_come.into_iter().flatten().min() else { break };
             let next = next.max(self.now);
-            self.meter.state(&state, self.now, next);
+            self.phase.meter.state(&state, self.now, next);
             self.now = next;
             while let Some((result, busy_ns)) = self.backend.ended(self.now) {
                 let step = result.step;
@@ -114,7 +142,7 @@ impl Engine {
                     self.take(output)?;
                 }
             }
-            while self.traffic.next_at()?.is_some_and(|at| at <= self.now) {
+            while self.phase.traffic.next_at()?.is_some_and(|at| at <= self.now) {
                 self.arrive()?;
             }
             while let Some(requests) = self.images.ready(self.now) {
@@ -129,7 +157,7 @@ impl Engine {
         assert!(!self.scheduler.has_work(), "all that was added has ended, since nothing is left to happen");
         self.journal.finish()?;
         assert!(self.live.is_empty(), "every request had its end");
-        if progress(self.progress(&state, true)).is_break() {
+        if progress(self.progress(&state, self.to_come.is_empty())).is_break() {
             return Err(Error::Stopped);
         }
         Ok(())
@@ -138,8 +166,8 @@ impl Engine {
     fn progress(&self, state: &State, finished: bool) -> Progress {
         Progress {
             index: 0,
-            done: self.traffic.progress(self.now),
-            requests: self.arrived,
+            done: if self.to_come.is_empty() { self.phase.traffic.progress(self.now) } else { 0.0 },
+            requests: self.served + self.phase.arrived,
             simulated_seconds: self.now as f64 / 1e9,
             running: state.running as usize,
             queued: state.queued as usize,
@@ -150,18 +178,19 @@ impl Engine {
     /// The report, after [`run`](Self::run).
     fn report(self, setup: &Setup) -> Result<Report> {
         let config = self.scheduler.config();
-        let report = self.meter.report(self.now, &self.scheduler.stats().totals, config.step_tokens)?;
+        let report = self.phase.meter.report(self.now, &self.scheduler.stats().totals, config.step_tokens)?;
         let policy = config.policy.name().to_owned();
         Ok(Report { name: setup.name.clone(), policy, seed: setup.seed, ..report })
     }
 
     /// Adds the next request of the workload.
     fn arrive(&mut self) -> Result<()> {
-        let (number, trace) = self.traffic.take();
-        self.arrived += 1;
-        self.meter.arrived(1 + trace.siblings.len() as u64);
-        let mut prompt = trace.prompt.tokens(number, trace.prefix, trace.prompt_tokens);
-        let image = trace.image.map(|image| images::insert(&image, number, &mut prompt));
+        let (number, trace) = self.phase.traffic.take();
+        self.phase.arrived += 1;
+        self.phase.meter.arrived(1 + trace.siblings.len() as u64);
+        let own = self.served + number; // what no workload before it had
+        let mut prompt = trace.prompt.tokens(own, trace.prefix, trace.prompt_tokens);
+        let image = trace.image.map(|image| images::insert(&image, own, &mut prompt));
         let context = self.scheduler.config().context;
         let room = u64::from(context).saturating_sub(prompt.len() as u64).max(1) as u32;
         let max_tokens = trace.max_tokens.map_or(trace.output_tokens, |max_tokens| max_tokens.min(room));
@@ -171,7 +200,7 @@ impl Engine {
             prompt_tokens: prompt.len() as u32,
             output_tokens: trace.output_tokens,
             max_tokens,
-            token: output_token(&trace.prompt, number),
+            token: output_token(&trace.prompt, own),
             priority: trace.priority,
             tenant: trace.tenant,
             class: trace.class,
@@ -202,7 +231,7 @@ impl Engine {
         let added = self.journal.add(request, self.now, |request| scheduler.add(request, self.now))?;
         if let Err(refusal) = added {
             if self.strict && never_runs(&refusal) {
-                return Err(self.traffic.wrong(refusal.to_string()));
+                return Err(self.phase.traffic.wrong(refusal.to_string()));
             }
             ids.into_iter().try_for_each(|id| self.refuse(id, &refusal))?;
         } else if let Some(image) = trace.image.filter(|_| live.awaits_image) {
@@ -231,9 +260,9 @@ impl Engine {
                 Refusal::QueueFull { retry_after_s, .. } | Refusal::DeadlineMissed { retry_after_s } => *retry_after_s,
                 _ => 1,
             };
-            self.traffic.note_end(self.now + seconds * SECOND);
+            self.phase.traffic.note_end(self.now + seconds * SECOND);
         }
-        self.meter.refused(&live.ended(None), refusal)
+        self.phase.meter.refused(&live.ended(None), refusal)
     }
 
     fn send_plans(&mut self) -> Result<()> {
@@ -252,8 +281,8 @@ impl Engine {
             }
             let Some(plan) = plan else { break };
             let shape = crate::cost::StepShape::of(&plan, self.scheduler.config().page_size);
-            let ns = self.cost.step_ns(&shape);
-            self.meter.step(&shape, ns);
+            let ns = self.cost.step_ns(&shape, self.backend.is_idle(self.now));
+            self.phase.meter.step(&shape, ns);
             for attach in &plan.attach {
                 let live = self.live.get_mut(attach.request);
                 live.attached += u32::from(!live.awaits_image);
@@ -277,7 +306,7 @@ impl Engine {
             } else {
                 let gap = self.now - served.last_ns;
                 served.most_itl_ns = served.most_itl_ns.max(gap);
-                self.meter.token_after(gap);
+                self.phase.meter.token_after(gap);
             }
             served.tokens += 1;
             served.last_ns = self.now;
@@ -286,9 +315,9 @@ impl Engine {
             let (live, last_of_group) = self.live.remove(output.request);
             let evictions = live.attached.saturating_sub(1);
             let served = live.served.map(|served| crate::metrics::Served { evictions, ..served });
-            self.meter.finished(&live.ended(served))?;
+            self.phase.meter.finished(&live.ended(served))?;
             if last_of_group {
-                self.traffic.note_end(self.now);
+                self.phase.traffic.note_end(self.now);
             }
         }
         Ok(())

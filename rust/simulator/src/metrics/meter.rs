@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::report::{Cdf, Goodput, Refused, Report, Throughput, Utilization};
 use crate::setup::Slo;
 
-/// A request that is over. Times are in nanoseconds since the first arrival.
+/// A request that is over. Times are in nanoseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Ended {
     pub number: u64,
@@ -43,6 +43,9 @@ impl Served {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Meter {
+    /// When its workload began, and what the scheduler had counted by then.
+    start_ns: u64,
+    before: Totals,
     slo: Slo,
     csv: Option<RequestCsv>,
     timeline: TimelineMeter,
@@ -64,6 +67,8 @@ pub(crate) struct Meter {
 impl Meter {
     pub fn new(slo: Slo, csv: Option<RequestCsv>, total_pages: u32) -> Self {
         Self {
+            start_ns: 0,
+            before: Totals::default(),
             slo,
             csv,
             timeline: TimelineMeter::new(total_pages),
@@ -83,12 +88,18 @@ impl Meter {
         }
     }
 
+    /// Its workload begins.
+    pub fn begin(&mut self, now: u64, totals: &Totals) {
+        self.start_ns = now;
+        self.before = *totals;
+    }
+
     pub fn arrived(&mut self, requests: u64) {
         self.arrived += requests;
     }
 
     pub fn state(&mut self, state: &State, from: u64, to: u64) {
-        self.timeline.note(state, from, to);
+        self.timeline.note(state, from - self.start_ns, to - self.start_ns);
     }
 
     pub fn step(&mut self, shape: &StepShape, ns: u64) {
@@ -118,7 +129,7 @@ impl Meter {
         let slo = &self.slo;
         let good = keeps(slo.ttft_ms, ttft) && keeps(slo.itl_ms, tpot.unwrap_or(0)) && keeps(slo.e2e_ms, e2e);
         self.good += u64::from(good);
-        self.csv.as_mut().map_or(Ok(()), |csv| csv.write(ended, "finished", good))
+        self.write(ended, "finished", good)
     }
 
     pub fn refused(&mut self, ended: &Ended, why: &Refusal) -> Result<()> {
@@ -132,7 +143,12 @@ impl Meter {
         };
         *count += 1;
         refused.total += 1;
-        self.csv.as_mut().map_or(Ok(()), |csv| csv.write(ended, outcome, false))
+        self.write(ended, outcome, false)
+    }
+
+    fn write(&mut self, ended: &Ended, outcome: &str, good: bool) -> Result<()> {
+        let start_ns = self.start_ns;
+        self.csv.as_mut().map_or(Ok(()), |csv| csv.write(ended, start_ns, outcome, good))
     }
 
     /// The report, without its name, policy and seed. `end_ns`: when the last thing happened.
@@ -143,7 +159,13 @@ impl Meter {
         for samples in [&mut self.ttft, &mut self.itl, &mut self.tpot, &mut self.e2e, &mut self.queue] {
             samples.sort();
         }
-        let seconds = end_ns as f64 / 1e9;
+        let seconds = (end_ns - self.start_ns) as f64 / 1e9;
+        let before = &self.before;
+        let preemptions = totals.preemptions - before.preemptions;
+        let prefix_hits = totals.prefix_hits - before.prefix_hits;
+        let prefix_queries = totals.prefix_queries - before.prefix_queries;
+        let prompt_tokens = totals.prompt_tokens - before.prompt_tokens;
+        let generated_tokens = totals.generated_tokens - before.generated_tokens;
         let over = |count: u64, all: f64| if all > 0.0 { count as f64 / all } else { 0.0 };
         let part: Vec<f64> = (0..=200).map(|index| f64::from(index) / 200.0).collect();
         Ok(Report {
@@ -161,13 +183,13 @@ impl Meter {
                 kv_mean: self.timeline.mean_kv(),
                 kv_max: self.timeline.most_kv(),
                 step_tokens: over(self.rows_tokens, self.steps_with_rows as f64 * f64::from(step_tokens)),
-                backend: over(self.busy_ns, end_ns as f64),
+                backend: over(self.busy_ns, seconds * 1e9),
                 running_mean: self.timeline.mean_running(),
                 queued_mean: self.timeline.mean_queued(),
             },
-            evictions: totals.preemptions,
-            evicted_percent: 100.0 * over(totals.preemptions, self.finished as f64),
-            prefix_hit_rate: over(totals.prefix_hits, totals.prefix_queries as f64),
+            evictions: preemptions,
+            evicted_percent: 100.0 * over(preemptions, self.finished as f64),
+            prefix_hit_rate: over(prefix_hits, prefix_queries as f64),
             goodput: Goodput {
                 requests: self.good,
                 requests_per_s: over(self.good, seconds),
@@ -175,8 +197,8 @@ impl Meter {
             },
             throughput: Throughput {
                 requests_per_s: over(self.finished, seconds),
-                prompt_tokens_per_s: over(totals.prompt_tokens, seconds),
-                output_tokens_per_s: over(totals.generated_tokens, seconds),
+                prompt_tokens_per_s: over(prompt_tokens, seconds),
+                output_tokens_per_s: over(generated_tokens, seconds),
             },
             timeline: self.timeline.timeline(),
             cdf: Cdf {

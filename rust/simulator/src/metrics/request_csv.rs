@@ -26,14 +26,16 @@ impl RequestCsv {
         Ok(csv)
     }
 
-    pub fn write(&mut self, ended: &Ended, outcome: &str, good: bool) -> Result<()> {
+    /// `start_ns`: arrivals are counted from there.
+    pub fn write(&mut self, ended: &Ended, start_ns: u64, outcome: &str, good: bool) -> Result<()> {
+        let arrival_ns = ended.arrival_ns - start_ns;
         let served = ended.served.as_ref();
         let ms = |ns: Option<u64>| ns.map_or(String::new(), |ns| format!("{}.{:06}", ns / 1_000_000, ns % 1_000_000));
         let line = format!(
             "{},{}.{:09},{outcome},{},{},{},{},{},{},{},{},{},{},{},{},{}",
             ended.number,
-            ended.arrival_ns / 1_000_000_000,
-            ended.arrival_ns % 1_000_000_000,
+            arrival_ns / 1_000_000_000,
+            arrival_ns % 1_000_000_000,
             ended.prompt_tokens,
             served.map_or(String::new(), |served| served.cached_tokens.to_string()),
             served.map_or(0, |served| served.tokens),

@@ -17,6 +17,8 @@ const SECOND: f64 = 1e9;
 pub(crate) struct Traffic {
     requests: Box<dyn Requests>,
     decorator: Decorator,
+    /// When it began: the times of `clock` are counted from there.
+    start: u64,
     clock: Clock,
     limits: Limits,
     /// Requests given out.
@@ -54,6 +56,7 @@ pub(crate) fn open(workload: &Workload, limits: Limits, seed: u64, page_size: u3
     Ok(Traffic {
         requests: workload.requests(seed, page_size)?,
         decorator: Decorator::new(workload, seed)?,
+        start: 0,
         clock: clock(workload, limits, seed, page_size)?,
         limits,
         number: 0,
@@ -114,6 +117,11 @@ fn trace_rate(mut requests: Box<dyn Requests>, limits: Limits) -> Result<f64> {
 }
 
 impl Traffic {
+    /// It begins at `now`.
+    pub fn begin(&mut self, now: u64) {
+        self.start = now;
+    }
+
     /// When the next request arrives, in nanoseconds. None: none does, unless a client of a closed loop gets its
     /// answer.
     pub fn next_at(&mut self) -> Result<Option<u64>> {
@@ -140,7 +148,7 @@ impl Traffic {
             self.ended = true;
             return Ok(None);
         }
-        Ok(at)
+        Ok(at.map(|at| self.start + at))
     }
 
     fn read(&mut self) -> Result<Option<TraceRequest>> {
@@ -175,14 +183,15 @@ impl Traffic {
     /// A request has ended, or was refused and is not worth asking again before `now`.
     pub fn note_end(&mut self, now: u64) {
         if let Clock::Closed { ready, think_ns } = &mut self.clock {
-            ready.push(Reverse(now + *think_ns));
+            ready.push(Reverse(now - self.start + *think_ns));
         }
     }
 
     /// Part of the work that has arrived, from 0 to 1.
     pub fn progress(&self, now: u64) -> f64 {
         let requests = self.limits.requests.map_or(0.0, |limit| self.number as f64 / limit as f64);
-        let seconds = self.limits.seconds.map_or(0.0, |limit| now as f64 / (limit * SECOND));
+        let passed = (now - self.start) as f64;
+        let seconds = self.limits.seconds.map_or(0.0, |limit| passed / (limit * SECOND));
         let done = self.requests.progress().max(requests).max(seconds);
         if self.ended { 1.0 } else { done.min(1.0) }
     }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod bad_input;
+mod before;
 mod budget;
 mod decisions;
 mod formats;

@@ -29,6 +29,20 @@ fn one_request_alone() {
 }
 
 #[test]
+fn a_step_that_no_other_hides_takes_longer() {
+    let mut setup = uniform(&json!({"kind": "constant"}), 100, 10, 3);
+    setup["workload"]["rate"] = json!(1.0);
+    setup["cost"]["idle_ms"] = json!(3.0);
+    let report = report(&setup);
+    // The first step of each begins on an idle backend, the others are planned while one runs.
+    assert_close(report.ttft_ms.mean, 23.0);
+    assert_close(report.itl_ms.mean, 20.0);
+    setup["cost"]["idle_ms"] = json!(-1.0);
+    let error = try_run(&setup).expect_err("no time is below 0").to_string();
+    assert!(error.contains("cost.idle_ms"), "{error}");
+}
+
+#[test]
 fn a_prompt_of_several_chunks() {
     let mut setup = uniform(&json!({"kind": "at_once"}), 1000, 2, 1);
     setup["scheduler"]["prefill_chunk"] = json!(300);
