@@ -37,7 +37,7 @@ fn nothing_of_them_is_reported() {
     assert_close(after.throughput.output_tokens_per_s, alone.throughput.output_tokens_per_s);
     assert_close(after.utilization.backend, alone.utilization.backend);
     assert_eq!((after.arrived, after.finished, after.evictions), (40, 40, 0), "{}", brief(&after));
-    assert_eq!(after.prefix_hit_rate, 0.0, "their prompts are others");
+    assert!(after.prefix_hit_rate < 1e-9, "their prompts are others: {}", brief(&after));
     assert_close(after.timeline.seconds[0], 0.0);
 }
 
