@@ -137,6 +137,7 @@ class AsyncCacheClient:
             # Nobody has taken the answer if it was not there yet, or if the task was cancelled as it came.
             if self._waiting.pop(call, None) is not None:
                 self._client.withdraw(call)
+            del answer  # an error knows this frame: leases that came as the task was cancelled would last as long
 
     def _finish(self) -> None:
         for call, result in self._client.finished():
