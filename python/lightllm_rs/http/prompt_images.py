@@ -115,15 +115,20 @@ async def see(request: Request, service: Service, ids: list[int], sources: list[
     assert service.images is not None, "no sources are given out where no model sees"
     began = time.perf_counter()
     held = await take_images(request, service, sources, salt)
-    service.observer.images_fetched(time.perf_counter() - began)
-    shapes = []
-    for source, picture in zip(sources, held.pictures, strict=True):
-        try:
-            shapes.append(service.images.geometry.shape(picture.width, picture.height))
-        except PictureError as error:
-            held.close()
-            raise picture_error(source.param, str(error)) from None
-    return Seen(ids, sources, held, shapes)
+    try:
+        service.observer.images_fetched(time.perf_counter() - began)
+        pairs = zip(sources, held.pictures, strict=True)
+        return Seen(ids, sources, held, [_shape(service.images, source, picture) for source, picture in pairs])
+    except BaseException:
+        held.close()
+        raise
+
+
+def _shape(model: ImageModel, source: Source, picture: Picture) -> ImageShape:
+    try:
+        return model.geometry.shape(picture.width, picture.height)
+    except PictureError as error:
+        raise picture_error(source.param, str(error)) from None
 
 
 def _whole_length(model: ImageModel, seen: Seen) -> int:

@@ -93,6 +93,9 @@ class Loader:
         except (MediaError, Overloaded):
             held.close()
             return None
+        except BaseException:
+            held.close()
+            raise
         return held
 
     async def take(self, sources: Sequence[Source], salt: str = "") -> Held:
