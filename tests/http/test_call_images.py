@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from helpers.tiny_seeing import write_configs
-from lightllm_rs.cache import CacheCorrupt, State
+from lightllm_rs.cache import CacheCorrupt, CacheGone, State
 from lightllm_rs.checkpoint import Checkpoint
 from lightllm_rs.http.call_images import INLINE_BYTES, CallImages
 from lightllm_rs.http.errors import ApiError
@@ -176,6 +176,59 @@ def test_a_call_whose_images_never_come_is_answered() -> None:
         assert client.released is not None, "the lease is given back"
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("end", [State.FAILED, State.WRITE, "gone", "late"])
+def test_an_image_that_a_cached_prefix_covers_need_not_come(end: str) -> None:
+    """The call has begun to answer without it, and its pictures are not here any more."""
+
+    class Lease:
+        state, error = State.PENDING, "the image is damaged"
+
+    class Client:
+        def __init__(self) -> None:
+            self.generated = asyncio.Event()
+
+        async def acquire(self, wants: list[Any]) -> list[Any]:
+            return [Lease()]
+
+        async def wait(self, leases: list[Any]) -> list[Any]:
+            await self.generated.wait()
+            if end == "gone":
+                raise CacheGone("it has died")
+            if end == "late":
+                await asyncio.sleep(3600)
+            return [end]
+
+        def release(self, leases: list[Any]) -> None:
+            pass
+
+    async def run() -> tuple[list[int], list[ApiError]]:
+        client, told = Client(), asyncio.Queue[int]()
+        failed: list[ApiError] = []
+        span = SimpleNamespace(start=0, tokens=1, key=bytes(16), grid=(1, 1, 1))
+        pictures = [SimpleNamespace(picture=PICTURE, want=WANT)]
+        prompt: Any = SimpleNamespace(images=pictures, spans=[span], position_offset=0, close=pictures.clear)
+        call: Any = SimpleNamespace(has_output=False, fail=failed.append, image_ready=told.put_nowait)
+        service = service_of(client)
+        service.observer = SimpleNamespace(images_ready=lambda seconds: None)
+        images = CallImages(service, prompt)
+
+        def send(spans: Any, offset: int) -> None:
+            call.has_output = True
+            images.generated()
+            client.generated.set()
+            if end == "late":
+                images._too_late(call, SECONDS)
+
+        call.send = send
+        images.start(call)
+        try:
+            return [await asyncio.wait_for(told.get(), SECONDS)], failed
+        finally:
+            images.close()
+
+    assert asyncio.run(run()) == ([0], []), "should it need the image after all, it is not to wait for ever"
 
 
 def test_a_call_that_is_sent_again_waits_for_a_cache_manager() -> None:

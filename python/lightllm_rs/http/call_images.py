@@ -114,7 +114,8 @@ class CallImages:
             except CacheGone:
                 self._release()
                 if call.has_output:
-                    return  # what it needs of them is on the device
+                    self._enough(call)
+                    return
                 if self._sent >= MOST_SENT:
                     raise images_lost() from None
                 call.withdraw()
@@ -124,11 +125,20 @@ class CallImages:
 
     def _too_late(self, call: Call, seconds: float) -> None:
         self._stop()
+        if call.has_output:
+            self._enough(call)
+            return
         call.fail(
             unavailable(
                 f"the images of the request were not encoded within {seconds:g} s: send it again later", "image_timeout"
             )
         )
+
+    def _enough(self, call: Call) -> None:
+        """What the call needs of its images is on the device, in a cached prefix if they never came. If it is put back and
+        needs one after all, it shall fail there and not wait for ever."""
+        for number in range(len(self._prompt.spans)):
+            call.image_ready(number)
 
     async def _serve(self, call: Call, client: AsyncCacheClient) -> None:
         began = time.perf_counter()
@@ -194,12 +204,12 @@ class CallImages:
         lease = self._leases[number]
         while True:
             (state,) = await client.wait([lease])
-            if state == State.READY:
+            if state == State.FAILED and lease.error == IMAGE_DEADLY:
+                self._cache.remember_deadly(self._prompt.spans[number].key)
+            if state == State.READY or call.has_output:  # as `_enough` says; its pictures are not here any more
                 call.image_ready(number)
                 return
             if state == State.FAILED:
-                if lease.error == IMAGE_DEADLY:
-                    self._cache.remember_deadly(self._prompt.images[number].want.key)
                 raise self._prompt.failure(number, lease.error)
             await self._write(client, [number])  # who was to write it is gone
 
