@@ -20,7 +20,7 @@ from lightllm_rs.http.image_cache import ImageCache
 from lightllm_rs.media import Picture
 
 SECONDS = 600.0
-PICTURE = Picture(b"some bytes", 30, 20, "auto", "PNG", 600)
+PICTURE = Picture(b"some bytes", bytes(32), 30, 20, "auto", "PNG", 600)
 IMAGES = 2
 
 
