@@ -135,8 +135,8 @@ class CallImages:
         )
 
     def _enough(self, call: Call) -> None:
-        """What the call needs of its images is on the device, in a cached prefix if they never came. If it is put back and
-        needs one after all, it shall fail there and not wait for ever."""
+        """What the call needs of its images is on the device, in a cached prefix if they never came. If it is put back
+        and needs one after all, it shall fail there and not wait for ever."""
         for number in range(len(self._prompt.spans)):
             call.image_ready(number)
 
