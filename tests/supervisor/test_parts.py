@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import select
 import shlex
 import socket
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from lightllm_rs.process.start import ChildStart
 from lightllm_rs.settings import ServeSettings
 from lightllm_rs.supervisor.announce import curl_line
+from lightllm_rs.supervisor.child_process import ChildProcess
 from lightllm_rs.supervisor.device import choose_device, http_workers, visible_gpus, with_budgets
 from lightllm_rs.supervisor.errors import ServiceError
 from lightllm_rs.supervisor.listener import listen, url
@@ -179,3 +183,36 @@ def test_chat_templates_are_seen(tmp_path: Path) -> None:
     assert not has_chat_template(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"chat_template": "x"}')
     assert has_chat_template(tmp_path)
+
+
+@pytest.mark.parametrize("refused", ["the program", "to watch it"])
+def test_a_child_that_cannot_be_started_leaves_nothing(
+    refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again and again, for as long as the service lasts."""
+    pids = []
+
+    def refuse(pid: int) -> int:
+        pids.append(pid)
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    program = "/nonexistent" if refused == "the program" else sys.executable
+    settings = ServeSettings(model="none")
+    start = ChildStart(
+        process="visual-0",
+        run_dir=str(tmp_path),
+        settings=settings,
+        model_path="",
+        model_name="",
+        device="cpu",
+        supervisor=os.getpid(),
+    )
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match=r"such file|open files"):
+        ChildProcess(start, lambda _: [program, "-c", "import sys; sys.stdin.read()"])
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert len(pids) == (refused == "to watch it")
+    for pid in pids:
+        with pytest.raises(ChildProcessError):  # it was reaped
+            os.waitpid(pid, os.WNOHANG)

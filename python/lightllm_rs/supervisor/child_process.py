@@ -29,6 +29,8 @@ def default_command(_: ChildStart) -> list[str]:
 class ChildProcess:
     """Started by its making; must be reaped with `reap` and closed with `close` once its `pidfd` can be read.
 
+    Raises OSError where the system refuses, and leaves nothing behind then.
+
     Attributes:
         pidfd: readable when it has died.
         spawned: `time.monotonic()` of its start.
@@ -48,15 +50,22 @@ class ChildProcess:
         self.words = ""
         self.doomed = False
         self.exit_code = 0
-        self._process = subprocess.Popen(  # noqa: S603  our own interpreter
-            command(start),
-            stdin=subprocess.PIPE,
-            stdout=self.output.child_end,
-            stderr=self.output.child_end,
-            pass_fds=(start.listen_fd,) if start.listen_fd >= 0 else (),
-        )
-        self.output.started()
-        self.pidfd = os.pidfd_open(self._process.pid)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.output.close)
+            try:
+                self._process = subprocess.Popen(  # noqa: S603  our own interpreter
+                    command(start),
+                    stdin=subprocess.PIPE,
+                    stdout=self.output.child_end,
+                    stderr=self.output.child_end,
+                    pass_fds=(start.listen_fd,) if start.listen_fd >= 0 else (),
+                )
+            finally:
+                self.output.started()
+            undo.enter_context(self._process)  # closes our end of its standard input and reaps it
+            undo.callback(self._process.kill)
+            self.pidfd = os.pidfd_open(self._process.pid)
+            undo.pop_all()
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(msgspec.msgpack.encode(start))

@@ -26,7 +26,7 @@ class Output:
         self.ended = False
 
     def started(self) -> None:
-        """The child has its end; ours is closed."""
+        """The child has its end, or there is none; ours is closed."""
         os.close(self.child_end)
 
     def forward(self) -> bool:
