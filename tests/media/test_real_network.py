@@ -98,6 +98,22 @@ def test_name_servers_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     asyncio.run(run())
 
 
+def test_a_system_without_threads_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def run() -> None:
+        resolver = Resolver(1)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            for _ in range(2):
+                with pytest.raises(Unreachable):
+                    await resolver("localhost", 80)
+        assert await resolver("localhost", 80), "the names that could not be looked up take no place"
+
+    asyncio.run(run())
+
+
 async def resolver_is_free(resolver: Resolver) -> list[Address]:
     """What it says, as soon as it looks up again."""
     for _ in range(1000):

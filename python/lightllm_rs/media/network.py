@@ -159,8 +159,11 @@ class Resolver:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 loop.call_soon_threadsafe(end, addresses)
 
+        try:
+            threading.Thread(target=work, name="resolve", daemon=True).start()
+        except RuntimeError:  # the system has no more threads
+            raise Unreachable from None
         self._running += 1
-        threading.Thread(target=work, name="resolve", daemon=True).start()
         addresses = await found
         if addresses is None:
             raise Unreachable
