@@ -77,6 +77,19 @@ def test_what_is_there_and_what_is_not(client: FakeClient, device: str) -> None:
     assert client.closed
 
 
+def test_a_device_without_room_gives_the_leases_back(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [bytes([n]) * 16 for n in range(2)]
+    client.leases = {key: FakeLease(torch.zeros(3, WIDTH, dtype=torch.bfloat16)) for key in keys}
+
+    def refuse(*_: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(CachedFeatures, "_copied", refuse)
+    with pytest.raises(torch.OutOfMemoryError):
+        source_on("cpu").fetch(keys, [3, 3], WIDTH)
+    assert all(lease.released for lease in client.leases.values())
+
+
 def test_a_cache_that_is_gone(client: FakeClient) -> None:
     source = source_on("cpu")
     client.gone = True

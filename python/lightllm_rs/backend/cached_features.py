@@ -45,13 +45,15 @@ class CachedFeatures(ImageFeatures):
             log.warning("pictures could not be read: %s", error)
             return [ImageError(IMAGE_GONE)] * len(keys)
         found: list[Tensor | ImageError] = []
-        for lease, rows in zip(leases, tokens, strict=True):
-            if lease is None:
-                found.append(ImageError(IMAGE_GONE))
-                continue
-            shared = torch.frombuffer(lease.features_unguarded, dtype=self._dtype).view(rows, width)
-            found.append(self._copied(shared))
-        client.release([lease for lease in leases if lease is not None])
+        try:
+            for lease, rows in zip(leases, tokens, strict=True):
+                if lease is None:
+                    found.append(ImageError(IMAGE_GONE))
+                    continue
+                shared = torch.frombuffer(lease.features_unguarded, dtype=self._dtype).view(rows, width)
+                found.append(self._copied(shared))
+        finally:  # the device may have no room
+            client.release([lease for lease in leases if lease is not None])
         return found
 
     def _copied(self, shared: Tensor) -> Tensor:
