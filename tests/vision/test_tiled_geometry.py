@@ -181,7 +181,7 @@ def test_what_does_not_fit_is_refused(
 def test_settings_are_canonical(tmp_path: Path, kind: str) -> None:
     """The same processor, said in other words, has the same settings: they are part of a picture's key."""
     first = geometry_of(folder_of(tmp_path / "a", kind)).settings
-    processor = {**PROCESSORS[kind], "do_rescale": True, "processor_class": "X", "resample": 3, "do_resize": None}
+    processor = {**PROCESSORS[kind], "do_rescale": True, "processor_class": "X", "resample": 3, "do_resize": True}
     assert geometry_of(folder_of(tmp_path / "b", kind, processor)).settings == first
     other = geometry_of(folder_of(tmp_path / "c", kind, {**processor, "resample": 2})).settings
     assert other != first

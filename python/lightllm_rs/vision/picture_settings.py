@@ -7,7 +7,7 @@ from typing import Any
 
 from ..checkpoint import CheckpointError, UnsupportedModel
 from ..checkpoint.fields import Fields
-from .processor_settings import three_numbers
+from .processor_settings import switch, three_numbers
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -52,20 +52,20 @@ def picture_settings(fields: Fields, known: tuple[str, ...], side: int) -> dict[
     settings: dict[str, Any] = {
         "image_processor_type": kind,
         "do_convert_rgb": True,
-        "do_resize": fields.flag("do_resize", True),
+        "do_resize": switch(fields, "do_resize", True),
         "size": size_of(fields, defaults.size),
         "resample": fields.integer("resample", BICUBIC, low=0, high=5),
-        "do_center_crop": fields.flag("do_center_crop", defaults.crops),
-        "do_rescale": fields.flag("do_rescale", True),
+        "do_center_crop": switch(fields, "do_center_crop", defaults.crops),
+        "do_rescale": switch(fields, "do_rescale", True),
         "rescale_factor": fields.number("rescale_factor", 1 / 255, low=0.0, high=1e3),
-        "do_normalize": fields.flag("do_normalize", True),
+        "do_normalize": switch(fields, "do_normalize", True),
         "image_mean": three_numbers(fields, "image_mean", defaults.mean),
         "image_std": three_numbers(fields, "image_std", defaults.deviation),
     }
     if 0.0 in settings["image_std"]:
         raise fields.error("image_std", "must not be 0")
     if defaults.pads:
-        settings["do_pad"] = fields.flag("do_pad", False)
+        settings["do_pad"] = switch(fields, "do_pad", False)
     if not defaults.crops:
         if settings.pop("do_center_crop"):
             raise UnsupportedModel(f"{fields.source}: {kind} with do_center_crop is not supported")

@@ -19,6 +19,11 @@ def processor_settings(folder: Path) -> Fields:
     return nested or Fields({}, str(alone))
 
 
+def switch(fields: Fields, key: str, default: bool) -> bool:
+    """Whether a step is done; null is no, as transformers reads it, and not the default of a key that is missing."""
+    return fields.flag(key, default and key not in fields.values)
+
+
 def three_numbers(fields: Fields, key: str, default: tuple[float, float, float]) -> list[float]:
     """A number for each of the three colours."""
     values: Any = fields.values.get(key)

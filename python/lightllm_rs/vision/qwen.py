@@ -13,7 +13,7 @@ from ..checkpoint.fields import Fields
 from .errors import PictureError
 from .geometry import Geometry, Grid, ImageShape
 from .mrope import advance
-from .processor_settings import three_numbers
+from .processor_settings import switch, three_numbers
 
 LONGEST = 200
 """A picture's longer side is at most so many times the shorter one."""
@@ -42,7 +42,7 @@ class QwenGeometry(Geometry):
         most = size.integer("longest_edge", 28 * 28 * 1280, high=1 << 30)
         self.least = fields.integer("min_pixels", least, high=1 << 30)
         self.most = fields.integer("max_pixels", most, high=1 << 30)
-        if not fields.flag("do_resize", True):
+        if not switch(fields, "do_resize", True):
             raise CheckpointError(f"{fields.source}: do_resize must be true, as sides must be multiples of {self.side}")
         if self.most < max(self.least, self.side**2):
             raise CheckpointError(f"{fields.source}: pictures may have {self.most} pixels, which is too few")
@@ -53,13 +53,13 @@ class QwenGeometry(Geometry):
     def _settings(self, vision: QwenVision, fields: Fields) -> dict[str, Any]:
         return {
             "image_processor_type": "Qwen2VLImageProcessor",
-            "do_convert_rgb": fields.flag("do_convert_rgb", True),
+            "do_convert_rgb": switch(fields, "do_convert_rgb", True),
             "do_resize": True,
             "resample": fields.integer("resample", BICUBIC, low=0, high=5),
             "size": {"shortest_edge": self.least, "longest_edge": self.most},
-            "do_rescale": fields.flag("do_rescale", True),
+            "do_rescale": switch(fields, "do_rescale", True),
             "rescale_factor": fields.number("rescale_factor", 1 / 255, low=0.0, high=1e3),
-            "do_normalize": fields.flag("do_normalize", True),
+            "do_normalize": switch(fields, "do_normalize", True),
             "image_mean": three_numbers(fields, "image_mean", CLIP_MEAN),
             "image_std": three_numbers(fields, "image_std", CLIP_DEVIATION),
             "patch_size": vision.patches.side,
