@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -153,6 +154,22 @@ def test_settings_of_the_folder(tmp_path: Path, settings: dict[str, Any]) -> Non
     wanted = wanted.view(wanted.shape[0], 3, 2, -1)[:, :, 0]
     found = tower.normalise(tower.pixels(one).values)
     torch.testing.assert_close(found, wanted.float(), rtol=1e-6, atol=2e-6)
+
+
+def test_an_image_processor_that_makes_other_numbers_is_an_error(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut down to bytes, they would be black pictures."""
+    tower = tower_of(make_seeing_model(tmp_path, kind))
+    tower.pixels(picture(56, 56))
+    made = Qwen2VLImageProcessorPil.__call__
+
+    def rescaled(self: Any, *arguments: Any, **options: Any) -> Any:
+        return {name: values / np.float32(255) for name, values in made(self, *arguments, **options).items()}
+
+    monkeypatch.setattr(Qwen2VLImageProcessorPil, "__call__", rescaled)
+    with pytest.raises(AssertionError, match="pixels of float32 are no bytes"):
+        tower.pixels(picture(56, 56))
 
 
 def test_blank_pictures_have_the_form_of_real_ones(tmp_path: Path, kind: str) -> None:

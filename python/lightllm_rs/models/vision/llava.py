@@ -14,7 +14,7 @@ from ...layers.dense import Dense
 from ...layers.weights import Layer, Weight, part_of
 from ...vision import Geometry, ImageShape
 from .base import Pixels, VisionTower
-from .processor import ImageProcessor
+from .processor import ImageProcessor, as_bytes
 from .vit import VisionTransformer
 
 if TYPE_CHECKING:
@@ -119,6 +119,5 @@ class LlavaNext(Llava):
 
 def processed(processor: ImageProcessor, picture: Image) -> Tensor:
     """uint8 [N, 3, side, side]: a picture's squares, as transformers' image processor makes them."""
-    values = torch.from_numpy(processor(picture)["pixel_values"])
-    assert values.dtype == torch.uint8, "nothing was rescaled"
+    values = torch.from_numpy(as_bytes(processor(picture)["pixel_values"]))
     return values[0] if values.ndim == 5 else values

@@ -50,5 +50,12 @@ class ImageProcessor:
         _ = self._processor
 
     def __call__(self, picture: object) -> dict[str, Array]:
-        """What the processor makes of one picture: numbers of 0 to 255, in whichever dtype. Raises as `load` does."""
+        """What the processor makes of one picture: bytes, in whichever dtype. Raises as `load` does."""
         return dict(self._processor(images=[picture], return_tensors="np"))
+
+
+def as_bytes(values: Array) -> Array:
+    """The same numbers as contiguous uint8. Others would be cut down to bytes: transformers does more than we ask."""
+    made = np.ascontiguousarray(values, dtype=np.uint8)
+    assert (made == values).all(), f"pixels of {values.dtype} are no bytes, though nothing was rescaled or normalised"
+    return made

@@ -19,6 +19,7 @@ from ...layers.segment_attention import Segments
 from ...vision import Geometry, ImageShape
 from ...vision.geometry import Grid
 from .base import Pixels, VisionTower
+from .processor import as_bytes
 from .qwen_grid import Array, PatchGrid, interpolated, patch_grid
 from .qwen_layers import Block, LearnedPositions, Merger, PatchProjection
 
@@ -75,7 +76,7 @@ class QwenTower(VisionTower):
         # All frames of a picture are the same: one is enough.
         frame = patches.reshape(patches.shape[0], 3, self.vision.patches.frames, -1)[:, :, 0]
         assert frame.shape[0] == shape.tokens * self.square, "geometry and image processor have the same settings"
-        return Pixels(torch.from_numpy(np.ascontiguousarray(frame, dtype=np.uint8)), shape)
+        return Pixels(torch.from_numpy(as_bytes(frame)), shape)
 
     def blank(self, shape: ImageShape) -> Pixels:
         return Pixels(
