@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Iterator
-from contextlib import closing
-from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
 import pytest
 
-from helpers.asking import SECONDS, Ask, join, picture, serves, waits
+from helpers.asking import SECONDS, Ask, join, leaving, picture, serves, waits
 from helpers.changed_service import changed_command
 from helpers.running_service import RunningService, serve_command
 from helpers.seeing_service import make_seeing_folder
@@ -71,13 +68,12 @@ def test_text_does_not_wait_for_images(service: RunningService, url: str) -> Non
 def test_a_client_that_leaves_frees_its_images(service: RunningService, url: str) -> None:
     visual = service.children()["visual-0"]
     visual.send_signal(signal.SIGSTOP)
-    body = {"messages": [{"role": "user", "content": picture(1)}]}
-    with closing(HTTPConnection(httpx.URL(url).netloc.decode())) as leaving:
-        leaving.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+    with leaving(url, picture(1)):
         service.wait_for(waits(url, "lightllm_mm_cache_items", 1))
     service.wait_for(waits(url, "vllm:num_requests_waiting", 0))
     service.wait_for(waits(url, "vllm:num_requests_running", 0))
     visual.send_signal(signal.SIGCONT)
+    service.wait_for(waits(url, "lightllm_mm_cache_abandoned_total", 1))
     service.wait_for(waits(url, "lightllm_mm_cache_leases", 0))
     after = Ask(url, picture(1))
     join([after])

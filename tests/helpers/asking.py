@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from typing import Any
 
 import httpx
@@ -37,6 +40,15 @@ class Ask(threading.Thread):
             self.status, self.text, self.headers = answer.status_code, answer.text, answer.headers
         except httpx.HTTPError as error:
             self.text = repr(error)
+
+
+@contextmanager
+def leaving(url: str, content: Any) -> Iterator[None]:
+    """A chat whose caller leaves at the end of the block."""
+    body = {"messages": [{"role": "user", "content": content}]}
+    with closing(HTTPConnection(httpx.URL(url).netloc.decode())) as caller:
+        caller.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+        yield
 
 
 def picture(seed: int) -> list[dict[str, Any]]:

@@ -129,6 +129,12 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("lightllm_mm_cache_joins_total", "counter", "cache", "Images that somebody else had just sent."),
     Metric("lightllm_mm_cache_encoded_total", "counter", "cache", "Images whose features came."),
     Metric("lightllm_mm_cache_failures_total", "counter", "cache", "Images that could not be encoded."),
+    Metric(
+        "lightllm_mm_cache_abandoned_total",
+        "counter",
+        "cache",
+        "Images given up before they were encoded, since nobody waited for them any more.",
+    ),
     Metric("lightllm_mm_cache_evictions_total", "counter", "cache", "Images given up for others."),
     Metric("lightllm_mm_cache_waits_total", "counter", "cache", "Requests that had to wait for room."),
     Metric("lightllm_mm_cache_client_deaths_total", "counter", "cache", "Users of the image cache that died."),

@@ -366,6 +366,31 @@ fn an_item_that_nobody_waits_for_is_let_go_before_it_is_encoded() {
 }
 
 #[test]
+fn what_is_given_up_before_it_is_encoded_is_counted() {
+    let mut it = Story::new(20);
+    let abandoned = |it: &Story| it.cache.stats().abandoned;
+    let reserved = it.acquire(HTTP, &[(1, 1)]).expect("room")[0].lease;
+    it.cache.release(HTTP, &[reserved]);
+    assert_eq!(abandoned(&it), 1, "never written");
+    let written = it.write(&[(2, 10), (3, 10)]);
+    it.cache.release(HTTP, &written[..1]);
+    assert_eq!(abandoned(&it), 2, "never taken");
+    it.take(1, 0).expect("work");
+    it.cache.release(HTTP, &written[1..]);
+    assert_eq!(abandoned(&it), 2, "its encoder has not asked");
+    it.cache.disconnect(VISUAL, true);
+    assert_eq!(abandoned(&it), 3, "its encoder died, and nobody waits for it");
+    it.cache.connect(VISUAL);
+    let ready = it.encode(HTTP, 4, 1);
+    it.cache.release(HTTP, &[ready]);
+    let failed = it.write(&[(5, 10)]);
+    let encoder = it.take(1, 0).expect("work")[0].lease;
+    it.cache.fail(VISUAL, encoder, "it is damaged").expect("it encodes it");
+    it.cache.release(HTTP, &failed);
+    assert_eq!(abandoned(&it), 3, "one was encoded, and one could not be");
+}
+
+#[test]
 fn a_cancelled_call_leaves_nothing_behind() {
     let mut it = Story::new(4);
     let held = it.acquire(HTTP, &[(1, 3)]).expect("room")[0].lease;

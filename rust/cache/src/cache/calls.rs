@@ -102,7 +102,6 @@ impl Cache {
         for (lease, kept) in leases.iter().zip(&kept) {
             if !kept {
                 self.end(*lease, End::GivenBack);
-                self.stats.abandoned += 1;
             }
         }
         self.settle();

@@ -98,8 +98,13 @@ impl Cache {
                 // Work that nobody waits for is not done.
                 self.work.remove(&self.slots[slot]);
                 self.remove(slot);
+                self.stats.abandoned += 1;
             }
-            State::Reserved { .. } | State::Failed(_) => self.remove(slot),
+            State::Reserved { .. } => {
+                self.remove(slot);
+                self.stats.abandoned += 1;
+            }
+            State::Failed(_) => self.remove(slot),
             State::Encoding { .. } => unreachable!("its encoder holds it"),
         }
     }

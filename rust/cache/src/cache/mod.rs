@@ -104,7 +104,7 @@ pub struct Stats {
     pub encoded: u64,
     /// Items that could not be encoded.
     pub failures: u64,
-    /// Items that an encoder let go, since nobody waited for them any more.
+    /// Items given up before they were encoded, since nobody waited for them any more.
     pub abandoned: u64,
     /// Items that went to make room.
     pub evictions: u64,

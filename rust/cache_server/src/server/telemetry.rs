@@ -48,6 +48,7 @@ impl Telemetry {
             ("lightllm_mm_cache_joins_total", stats.joins - last.joins),
             ("lightllm_mm_cache_encoded_total", stats.encoded - last.encoded),
             ("lightllm_mm_cache_failures_total", stats.failures - last.failures),
+            ("lightllm_mm_cache_abandoned_total", stats.abandoned - last.abandoned),
             ("lightllm_mm_cache_evictions_total", stats.evictions - last.evictions),
             ("lightllm_mm_cache_waits_total", stats.waited - last.waited),
             ("lightllm_mm_cache_client_deaths_total", std::mem::take(&mut self.deaths)),
