@@ -36,6 +36,13 @@ def patient(seeing_folder: Path, tmp_path: Path) -> Iterator[RunningService]:
     yield from run(command, tmp_path / "r")
 
 
+@pytest.fixture
+def impatient(seeing_folder: Path, tmp_path: Path) -> Iterator[RunningService]:
+    """A service in which requests wait a few seconds for their images."""
+    flags = ("--image-wait-timeout", "5", "--visual-stall-seconds", "3600")
+    yield from run(serve_command(str(seeing_folder), *FLAGS, *flags), tmp_path / "r")
+
+
 def run(command: list[str], base: Path) -> Iterator[RunningService]:
     base.mkdir()
     with RunningService(command, base) as running:
@@ -78,6 +85,27 @@ def test_a_client_that_leaves_frees_its_images(service: RunningService, url: str
     after = Ask(url, picture(1))
     join([after])
     assert after.status == 200
+
+
+def test_a_cache_manager_that_hangs_costs_images_and_no_text(impatient: RunningService) -> None:
+    """Nobody ends it; `/health` says so, and it goes on where it stood."""
+    service, url = impatient, impatient.wait_ready()
+    service.wait_for(serves(url, 1))
+    manager = service.children()["cache"]
+    manager.send_signal(signal.SIGSTOP)
+    images = [Ask(url, picture(seed)) for seed in (1, 2)]  # the first is in the cache
+    text = Ask(url, "Text goes on.", tokens=20)
+    join([*images, text])
+    assert text.status == 200, text.text
+    assert [one.status for one in images] == [503, 503]
+    assert all("image_timeout" in one.text for one in images)
+    service.wait_for(lambda: httpx.get(f"{url}/health", timeout=60).text == "degraded")
+    service.wait_for(lambda: httpx.get(f"{url}/ready", timeout=60).status_code == 200)
+    manager.send_signal(signal.SIGCONT)
+    service.wait_for(serves(url, 2))
+    service.wait_for(lambda: httpx.get(f"{url}/health", timeout=60).text == "ok")
+    service.wait_for(waits(url, "lightllm_mm_cache_leases", 0))
+    assert service.children()["cache"].pid == manager.pid
 
 
 def test_requests_wait_for_the_next_cache_manager(patient: RunningService) -> None:

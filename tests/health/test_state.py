@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lightllm_rs.health.state import ROUTER_SILENCE_SECONDS, HealthState
+from lightllm_rs.health.state import CACHE_SILENCE_SECONDS, ROUTER_SILENCE_SECONDS, HealthState
 from lightllm_rs.messages.telemetry import Heartbeat
 
 
@@ -108,6 +108,26 @@ def test_a_visual_server_that_encodes_nothing_degrades_a_healthy_service() -> No
     state.service("down", 182.0)
     state.service("serving", 183.0)
     assert state.degraded(184.0) == ""
+
+
+def test_a_silent_cache_manager_degrades_a_healthy_service() -> None:
+    state = serving()
+    state.heartbeat(Heartbeat("cache", busy=False, progress=0), 1.0)
+    beat(state, 11.0)
+    assert state.degraded(1.0 + CACHE_SILENCE_SECONDS) == ""
+    assert "the cache manager has been silent for 11 s" in state.degraded(12.0)
+    assert state.ready(12.0) == (True, ""), "text is served"
+    state.service("down", 13.0)
+    state.service("serving", 14.0)
+    assert state.degraded(15.0), "a new engine does not wake it"
+    state.heartbeat(Heartbeat("cache", busy=False, progress=0), 16.0)
+    assert state.degraded(17.0) == ""
+
+
+def test_a_model_of_text_needs_no_cache_manager() -> None:
+    state = serving()
+    beat(state, 99.0)
+    assert state.degraded(100.0) == ""
 
 
 def test_a_service_without_images_is_degraded_and_healthy() -> None:

@@ -7,6 +7,9 @@ from lightllm_rs.messages.telemetry import Heartbeat
 ROUTER_SILENCE_SECONDS = 10.0
 """The router says it lives every other second at least, whatever the backends do: after so much silence it hangs."""
 
+CACHE_SILENCE_SECONDS = 10.0
+"""So does the cache manager, for a model that sees."""
+
 NOT_READY = {
     "loading": "the model is loading",
     "draining": "the service is stopping",
@@ -49,16 +52,19 @@ class HealthState:
         self._state = "loading"
         self._router = Work(now)  # heard of, or the begin of its duty
         self._visual: dict[str, Work] = {}
+        self._cache: Work | None = None  # once heard of
         self._images = ""
         self._full = False
 
     def heartbeat(self, beat: Heartbeat, now: float) -> None:
-        """A process lives. Work of the router counts for the health, that of visual servers for what is degraded."""
+        """A process lives. The router counts for the health, cache manager and visual servers for what is degraded."""
         if beat.process == "router":
             self._router.heartbeat(beat, now)
             self._full = beat.full
         elif beat.process.startswith("visual-"):
             self._visual.setdefault(beat.process, Work(now)).heartbeat(beat, now)
+        elif beat.process == "cache":
+            self._cache = Work(now)
 
     def service(self, state: str, now: float, images: str = "") -> None:
         """The supervisor's word: "loading", "serving", "draining" or "down"; and why no image can be encoded."""
@@ -85,6 +91,9 @@ class HealthState:
         such a service: requests with images get a 503 of their own."""
         if self._images:
             return self._images
+        silent = 0.0 if self._cache is None else now - self._cache.heard
+        if silent > CACHE_SILENCE_SECONDS:
+            return f"the cache manager has been silent for {silent:.0f} s"
         for process, work in self._visual.items():
             stuck = max(now - work.heard, work.stuck_seconds(now))  # it says once a second that it lives
             if stuck >= self._stall_seconds:
