@@ -125,7 +125,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
             low=0,
             high=1 << 20,
         ),
-    ] = 1024
+    ] = 512
     prefix_caching: Annotated[
         bool, meta("keep the KV cache of finished requests for others", flag="enable-prefix-caching")
     ] = True
