@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,7 +102,9 @@ def test_one_visual_server_is_enough(fake_service: FakeService, tmp_path: Path) 
     service = fake_service(children, sees=True, visual_dp=2)
     service.wait_ready()
     service.kill("visual-0")
-    service.wait_for(lambda: any("visual 0: not again; starting it again in 2 s" in line for line in service.stderr))
+    # Its last words may be late on a busy machine: then the line has others in their place.
+    again = re.compile(r"visual 0.*; starting it again in 2 s$")
+    service.wait_for(lambda: any(again.search(line) for line in service.stderr))
     assert news_of_images(service) == []
     service.kill("visual-1")
     service.wait_for(lambda: news_of_images(service)[:1] == ["images down"])
