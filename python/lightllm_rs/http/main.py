@@ -7,7 +7,9 @@ import gc
 import logging
 import random
 import time
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -91,9 +93,7 @@ class HttpProcess:
         gc.freeze()  # what is there now stays: collections need not look at it
         gc.set_threshold(GARBAGE_OBJECTS)
         access_log = open_access_log()
-        ticker = asyncio.create_task(self._tick())
-        await self._server.serve([inherited(start.listen_fd)])
-        ticker.cancel()
+        await beside(self._tick(), self._server.serve([inherited(start.listen_fd)]))
         self._engine.close()
         self._service.queries.close()
         if self._service.image_cache is not None:
@@ -150,6 +150,21 @@ class HttpProcess:
     def _flush(self) -> None:
         if not self._service.active:
             self._report()
+
+
+async def beside(clock: Coroutine[Any, Any, None], work: Coroutine[Any, Any, None]) -> None:
+    """Does the work, with a clock that runs as long. A clock that fails ends both with its error: streams that nobody
+    looks after any more would hang for ever.
+    """
+    ticking, working = asyncio.create_task(clock), asyncio.create_task(work)
+    try:
+        await asyncio.wait((ticking, working), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            ticking.result()
+        await working
+    finally:
+        ticking.cancel()
+        working.cancel()
 
 
 def _load(child: Child) -> tuple[TextTokenizer, Defaults, ImageModel | None]:
