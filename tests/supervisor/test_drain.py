@@ -45,6 +45,17 @@ def test_an_engine_that_dies_in_the_drain_is_not_started_again(fake_service: Fak
     service.assert_nothing_left()
 
 
+@pytest.mark.parametrize("name", ["cache", "visual-0"])
+def test_processes_of_images_come_back_in_the_drain(fake_service: FakeService, name: str) -> None:
+    service = fake_service({"http-0": ["busy"], "cache": ["arena"]}, sees=True, drain_timeout=600.0)
+    service.wait_ready()
+    service.process.send_signal(signal.SIGTERM)
+    service.wait_for(lambda: any("stopping" in line for line in service.stderr))
+    service.wait_for(service.restarted(name, service.kill(name)))
+    assert service.end() == 0
+    service.assert_nothing_left()
+
+
 def test_http_that_dies_in_the_drain_has_nothing_left_to_drain(fake_service: FakeService) -> None:
     service = fake_service({"http-0": ["busy"]}, drain_timeout=600.0)
     service.wait_ready()

@@ -143,11 +143,11 @@ class Service:
             raise ServiceError(why)
         if child.engine:
             self._engine_lost(why)
+        elif self._images.has(child):
+            self._images.start_again(child, why)  # in the drain too: requests may still wait for it
         elif self._state == DRAINING:
             log.error("%s", why)
             self._drained(child.name)
-        elif self._images.has(child):
-            self._images.start_again(child, why)
         else:
             self._restart_alone(child, why)
 
@@ -193,7 +193,7 @@ class Service:
         due = [self._report_due]
         if self._state == DRAINING:
             due.append(self._drain_deadline)
-        if self._state in (SERVING, DOWN):
+        if self._state in (SERVING, DOWN, DRAINING):
             due.append(self._images.due())
         due += [self._start_deadline(child) for child in self._starting()]
         return max(0.0, min(due) - time.monotonic())
@@ -217,7 +217,7 @@ class Service:
             self._report_due = now + REPORT_SECONDS
             bad_frames, self._fleet.bad_frames = self._fleet.bad_frames, 0
             self._reporter.flush(bad_frames)
-        if self._state in (SERVING, DOWN):
+        if self._state in (SERVING, DOWN, DRAINING):
             self._images.look(now)
         late = [child for child in self._starting() if now >= self._start_deadline(child)]
         if late:
