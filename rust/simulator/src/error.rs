@@ -48,6 +48,14 @@ impl Error {
         Self::Setting { setting: setting.into(), reason: reason.into() }
     }
 
+    /// The same, where the setting is one of a part of the setup, such as `before[0]`.
+    pub(crate) fn within(self, part: &str) -> Self {
+        match self {
+            Self::Setting { setting, reason } => Self::Setting { setting: format!("{part}.{setting}"), reason },
+            other => other,
+        }
+    }
+
     pub(crate) fn file(path: impl Into<String>, reason: impl std::fmt::Display) -> Self {
         Self::File { path: path.into(), reason: reason.to_string() }
     }

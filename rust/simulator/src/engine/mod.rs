@@ -51,12 +51,18 @@ pub struct Progress {
 /// Simulates one setup. `progress` is told every few thousand events and at the end, and can stop it.
 pub fn run(setup: &Setup, progress: &mut dyn FnMut(Progress) -> ControlFlow<()>) -> Result<Report> {
     let mut engine = Engine::new(setup)?;
-    engine.run(progress)?;
-    while let Some(phase) = engine.to_come.pop_front() {
-        engine.begin(phase);
-        engine.run(progress)?;
+    for number in 0..setup.before.len() {
+        engine.run(progress).map_err(|error| error.within(&before(number)))?;
+        let next = engine.to_come.pop_front().expect("the setup's own comes last");
+        engine.begin(next);
     }
+    engine.run(progress)?;
     engine.report(setup)
+}
+
+/// How errors name one of the workloads before.
+fn before(number: usize) -> String {
+    format!("before[{number}]")
 }
 
 /// See the module.
@@ -93,8 +99,9 @@ impl Engine {
         let open = |workload, limits| workload::open(workload, limits, setup.seed, config.page_size);
         let phase = |traffic, csv| Phase { traffic, meter: Meter::new(setup.slo, csv, config.pages), arrived: 0 };
         let mut phases = VecDeque::new();
-        for before in &setup.before {
-            phases.push_back(phase(open(&before.workload, before.limits)?, None));
+        for (number, one) in setup.before.iter().enumerate() {
+            let traffic = open(&one.workload, one.limits).map_err(|error| error.within(&before(number)))?;
+            phases.push_back(phase(traffic, None));
         }
         let traffic = open(&setup.workload, setup.limits)?;
         let cost = setup.cost.prepare()?;

@@ -139,7 +139,7 @@ impl Traffic {
             Clock::AtOnce => Some(0),
             Clock::Closed { ready, .. } => ready.peek().map(|Reverse(at)| *at),
         };
-        if at.is_some_and(|at| at > LATEST_NS) {
+        if at.is_some_and(|at| at > LATEST_NS.saturating_sub(self.start)) {
             return Err(Error::setting("workload.rate", "requests arrive after more than 36 years: raise the rate"));
         }
         let over = |at: &u64| self.limits.seconds.is_some_and(|limit| *at as f64 > limit * SECOND);

@@ -75,6 +75,24 @@ fn a_busy_one_ends_and_is_the_same_again() {
 #[test]
 fn what_is_wrong_with_them_is_said_before_anything_runs() {
     let endless = json!({"workload": closed(1, 1, 1)["workload"]});
-    let error = try_run(&before(&closed(1, 1, 1), &[&endless])).expect_err("it has no end").to_string();
-    assert!(error.contains("limits"), "{error}");
+    let error =
+        try_run(&before(&closed(1, 1, 1), &[&closed(1, 1, 1), &endless])).expect_err("it has no end").to_string();
+    assert!(error.starts_with("before[1].limits"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_with_a_request_of_one_names_it() {
+    let mut setup = before(&closed(1, 1, 1), &[&closed(9000, 1, 1)]);
+    setup["strict"] = json!(true);
+    let error = try_run(&setup).expect_err("the context has 8192").to_string();
+    assert!(error.starts_with("before[0].workload.source: the prompt has 9000 tokens"), "{error}");
+}
+
+#[test]
+fn all_of_them_together_end_before_the_clock_does() {
+    let mut slow = closed(1, 1, 1000);
+    slow["workload"]["arrivals"] = json!({"kind": "constant"});
+    slow["workload"]["rate"] = json!(1e-6); // 1,000 requests in 32 years
+    let error = try_run(&before(&slow, &[&slow; 20])).expect_err("640 years are too many nanoseconds").to_string();
+    assert!(error.starts_with("before[1].workload.rate: requests arrive after more than 36 years"), "{error}");
 }
