@@ -235,6 +235,31 @@ def test_outputs_overwrite_nothing(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["simulate", str(trace), "--cost", str(cost), "--csv", "/dev/null", "--html", "/dev/null"]) == 0
 
 
+def test_setups_overwrite_nothing(tmp_path: Path) -> None:
+    trace, earlier, out = (tmp_path / name for name in ("trace.csv", "earlier.csv", "out"))
+    trace.write_text(AZURE)
+    earlier.write_text(AZURE)
+    workload, other = ({"source": {"kind": "azure", "path": str(path)}} for path in (trace, earlier))
+    setup = {
+        "workload": workload,
+        "before": [{"workload": other}],
+        "cost": {"version": 1, "kind": "constant", "ms": 1.0},
+    }
+    for name in ("csv", "journal"):
+        for path in (trace, earlier):
+            with pytest.raises(InputError, match=f"{name}: .* is read") as caught:
+                simulate.run({**setup, name: str(path)})
+            assert (caught.value.path, caught.value.parameter) == (str(path), name)
+    with pytest.raises(InputError, match="is written as csv already"):
+        simulate.run({**setup, "csv": str(out), "journal": str(out)})
+    with pytest.raises(InputError, match="is written as csv already"):
+        simulate.sweep([{**setup, "csv": str(out)}, {**setup, "csv": str(out)}])
+    assert (trace.read_text(), earlier.read_text(), out.exists()) == (AZURE, AZURE, False)
+    simulate.run({**setup, "csv": "/dev/null", "journal": "/dev/null"})
+    simulate.run({**setup, "csv": str(out)})
+    simulate.run({**setup, "csv": str(out)})  # the file of an earlier run
+
+
 def test_a_trace_that_is_all_refused_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "trace.csv"
     path.write_text(AZURE)

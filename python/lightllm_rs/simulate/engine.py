@@ -9,6 +9,7 @@ from typing import Any
 
 from lightllm_rs import _core
 from lightllm_rs.simulate.errors import input_error
+from lightllm_rs.simulate.files import check_files
 from lightllm_rs.simulate.reports import Report
 
 Progress = Callable[[int, float, int, float], object]
@@ -40,6 +41,7 @@ def sweep(
     given = list(setups)
     for setup in given:
         _check_finite(setup, "")
+    check_files(given)
     text = json.dumps(given, allow_nan=False)
     reports: list[Report] = json.loads(_core.simulate(text, jobs=jobs or 0, progress=progress))
     return reports

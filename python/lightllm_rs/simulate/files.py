@@ -31,6 +31,28 @@ def check_targets(targets: Mapping[str, str | None], inputs: Sequence[Path]) -> 
         seen.append((path, f"is written by --{flag}"))
 
 
+def check_files(setups: Sequence[Mapping[str, Any]]) -> None:
+    """Whether no setup writes to a file that one of them reads, or that another writes. Raises InputError."""
+    setups = _parts(setups)  # what is none is said where setups are read, as is what is no path
+    workloads = [part.get("workload") for setup in setups for part in (setup, *_parts(setup.get("before")))]
+    sources = [workload.get("source") for workload in _parts(workloads)]
+    seen = [(Path(source["path"]), "is read") for source in _parts(sources) if isinstance(source.get("path"), str)]
+    for setup in setups:
+        for name in ("csv", "journal"):
+            target = setup.get(name)
+            if not isinstance(target, str):
+                continue
+            path = Path(target)
+            for other, use in seen:
+                if _same(path, other):
+                    raise input_error(f"{name}: {path} {use}: write to another file", path=path, parameter=name)
+            seen.append((path, f"is written as {name} already"))
+
+
+def _parts(value: Any) -> list[Mapping[str, Any]]:
+    return [part for part in value if isinstance(part, Mapping)] if isinstance(value, list | tuple) else []
+
+
 def _same(one: Path, other: Path) -> bool:
     """One file by two names. What is no plain file (/dev/null, say) may be written twice."""
     if one.exists() and other.exists():
