@@ -112,8 +112,14 @@ impl PrefixOrder {
     }
 }
 
+/// What it is worth that nobody reads a page alone, in reads of a page. Who is left out of a run reads its pages one
+/// after the other while all others have long ended: measured, 81 us of a layer for 48 pages, of which an H100's memory
+/// delivers 990 in that time.
+const ALONE: u64 = 16;
+
 /// Runs of at least `count` that have at least `pages` in common, where each belongs to one run at most. Of runs within
-/// runs those are taken that save the most reads of pages: all but one of each run need not read what is in common.
+/// runs those are taken that save the most reads of pages: all but one of each run need not read what is in common. A
+/// wider run may save somewhat less than those within it if these leave one out.
 pub(crate) fn shared_runs(list: &[(SlotId, u32)], count: usize, pages: u32, runs: &mut Vec<SharedRun>) {
     /// A run that is not at its end yet.
     struct Open {
@@ -132,11 +138,14 @@ pub(crate) fn shared_runs(list: &[(SlotId, u32)], count: usize, pages: u32, runs
         while let Some(run) = open.pop_if(|run| run.pages > common) {
             let members = index - run.first;
             let own = (members as u64 - 1) * u64::from(run.pages);
-            if members >= count && own >= run.saved {
+            let taken: usize = runs[run.within..].iter().map(|run| run.count).sum();
+            let alone = if taken < members { ALONE * u64::from(run.pages) } else { 0 };
+            let wider = members >= count && own + alone >= run.saved;
+            if wider {
                 runs.truncate(run.within);
                 runs.push(SharedRun { first: run.first, count: members, pages: run.pages });
             }
-            saved = if members >= count { own.max(run.saved) } else { run.saved };
+            saved = if wider { own } else { run.saved };
             (first, within) = (run.first, run.within);
             if let Some(outer) = open.last_mut().filter(|outer| outer.pages >= common) {
                 outer.saved += saved;
@@ -190,17 +199,25 @@ mod tests {
         assert_eq!(runs(&order, 4, 1), []);
     }
 
-    /// Three with ten pages in common save 20 reads; the six with two of them, 10.
+    /// Three with 40 pages in common save 80 reads; the six with two of them, 10.
     #[test]
     fn the_runs_that_save_most_are_taken() {
         let list = |commons: &[u32]| commons.iter().map(|common| (SlotId(0), *common)).collect::<Vec<_>>();
         let mut found = Vec::new();
-        shared_runs(&list(&[0, 10, 10, 2, 2, 2]), 3, 1, &mut found);
-        assert_eq!(found, [SharedRun { first: 0, count: 3, pages: 10 }]);
+        shared_runs(&list(&[0, 40, 40, 2, 2, 2]), 3, 1, &mut found);
+        assert_eq!(found, [SharedRun { first: 0, count: 3, pages: 40 }]);
         shared_runs(&list(&[0, 10, 10, 5, 5, 5]), 3, 1, &mut found);
         assert_eq!(found, [SharedRun { first: 0, count: 6, pages: 5 }]);
-        shared_runs(&list(&[0, 4, 4, 9, 9, 4, 8, 8]), 3, 4, &mut found);
-        assert_eq!(found, [SharedRun { first: 2, count: 3, pages: 9 }, SharedRun { first: 5, count: 3, pages: 8 }]);
+        shared_runs(&list(&[0, 4, 4, 49, 49, 4, 48, 48]), 3, 4, &mut found);
+        assert_eq!(found, [SharedRun { first: 2, count: 3, pages: 49 }, SharedRun { first: 5, count: 3, pages: 48 }]);
+        let mut many = vec![48; 64];
+        (many[0], many[63]) = (0, 47);
+        shared_runs(&list(&many), 4, 4, &mut found);
+        assert_eq!(found, [SharedRun { first: 0, count: 64, pages: 47 }], "one would read 47 pages alone");
+        (many[10], many[63]) = (47, 48);
+        shared_runs(&list(&many), 4, 4, &mut found);
+        let (few, most) = (SharedRun { first: 0, count: 10, pages: 48 }, SharedRun { first: 10, count: 54, pages: 48 });
+        assert_eq!(found, [few, most], "two runs leave nobody out");
         shared_runs(&list(&[0, 3, 3, 3]), 2, 4, &mut found);
         assert_eq!(found, [], "too few pages");
         shared_runs(&[], 2, 1, &mut found);
