@@ -25,6 +25,16 @@ def test_a_gpu_gives_what_is_left() -> None:
     assert detail == f"{pages * 16} tokens; 80.00 GiB = {sum_of_all} + 8.00 kept free"
 
 
+def test_features_of_pictures_stand_in_the_sum() -> None:
+    room = Room(free=60 * GIB, total=80 * GIB, working=2 * GIB, weights=15 * GIB, graphs=GIB, features=GIB // 4)
+    pages, detail = cache_pages(options(), room, PAGE, 16, 4096)
+    assert pages == int(80 * GIB * 0.9 - 20 * GIB - 3 * GIB - GIB // 4) // PAGE
+    sum_of_all = "15.00 weights + 5.00 context and other processes + 2.00 a step + 1.00 graphs + 0.25 last pictures"
+    assert detail == f"{pages * 16} tokens; 80.00 GiB = {sum_of_all} + 48.75 KV cache + 8.00 kept free"
+    with pytest.raises(BackendError, match=r"3.00 GiB for steps - 0.25 GiB for pictures;"):
+        cache_pages(options(kv_cache_tokens=10_000_000), room, PAGE, 16, 4096)
+
+
 def test_a_cpu_gives_sixteen_contexts_or_a_quarter() -> None:
     roomy = Room(free=1000 * GIB, total=1000 * GIB, working=GIB)
     assert cache_pages(options(device="cpu"), roomy, PAGE, 16, 4096)[0] == 16 * 4096 // 16

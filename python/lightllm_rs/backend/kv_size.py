@@ -24,6 +24,7 @@ class Room:
         weights: of this model; they are not free any more.
         graphs: what captured steps will hold.
         visual: of what is in use, what visual servers have taken.
+        features: what the last pictures' features will hold.
     """
 
     free: int
@@ -32,17 +33,19 @@ class Room:
     weights: int = 0
     graphs: int = 0
     visual: int = 0
+    features: int = 0
 
     def sum(self, cache: int) -> str:
         """All of a GPU's memory in one line, with `cache` bytes of KV cache."""
         others = self.total - self.free - self.weights - self.visual
-        kept = self.free - self.working - self.graphs - cache
+        kept = self.free - self.working - self.graphs - self.features - cache
         parts = (
             (self.weights, "weights"),
             *(((self.visual, "visual servers"),) if self.visual else ()),
             (others, "context and other processes"),
             (self.working, "a step"),
             (self.graphs, "graphs"),
+            *(((self.features, "last pictures"),) if self.features else ()),
             (cache, "KV cache"),
             (kept, "kept free"),
         )
@@ -54,9 +57,11 @@ def cache_pages(options: BackendOptions, room: Room, page_bytes: int, page_size:
     if options.device == "cuda":
         used = room.total - room.free
         steps = room.working + room.graphs
-        budget = int(room.total * options.mem_fraction) - used - steps
+        budget = int(room.total * options.mem_fraction) - used - steps - room.features
         in_use = f"{gib(used)} in use" + (f", {gib(room.visual)} of it for images" if room.visual else "")
         total = f"{gib(room.total)} x {options.mem_fraction:g} - {in_use} - {gib(steps)} for steps"
+        if room.features:
+            total += f" - {gib(room.features)} for pictures"
     else:
         budget = room.free - room.working
         total = f"{gib(room.free)} free - {gib(room.working)} for a step"

@@ -15,6 +15,7 @@ from lightllm_rs.backend.device import choose_dtype, choose_kv_dtype, open_devic
 from lightllm_rs.backend.device_state import DeviceState
 from lightllm_rs.backend.distributed import close_group, open_group
 from lightllm_rs.backend.errors import BackendError, StepError
+from lightllm_rs.backend.feature_ring import RING_BYTES, FeatureRing
 from lightllm_rs.backend.forward import batch_of, pack_batch
 from lightllm_rs.backend.graphs import DecodeGraphs, batch_sizes
 from lightllm_rs.backend.image_features import NoFeatures
@@ -26,6 +27,7 @@ from lightllm_rs.backend.model_files import weights_name
 from lightllm_rs.backend.model_reader import read_model
 from lightllm_rs.backend.options import BackendOptions, Capacity
 from lightllm_rs.backend.plan import Array, Plan
+from lightllm_rs.backend.recent_features import RecentFeatures
 from lightllm_rs.backend.sampling.counts import TokenCounts
 from lightllm_rs.backend.sampling.logprobs import prompt_logprobs
 from lightllm_rs.backend.sampling.sampler import Sampled, pack_rows, sample, sampling_rows
@@ -64,6 +66,7 @@ class TorchBackend(ModelBackend):
     Attributes:
         model, kv, state: on the device.
         images: features of pictures, on rank 0 of a model that sees; None elsewhere.
+        ring: the last of them, where that is a GPU.
         staging: takes what a step tells the device; None on a CPU.
         room: memory as it was measured at the start.
         graphs: captured steps; None on a CPU, with `eager` and until they are captured.
@@ -78,6 +81,7 @@ class TorchBackend(ModelBackend):
     state: DeviceState
     room: Room
     images: SpanFeatures | None = None
+    ring: FeatureRing | None = None
     staging: Staging | None = None
     graphs: StepGraphs | None = None
 
@@ -107,6 +111,8 @@ class TorchBackend(ModelBackend):
         pages, detail = cache_pages(options, self.room, page_bytes, draft.page_size, draft.context)
         try:
             self.open(replace(draft, pages=pages))
+            if self.device.type == "cuda" and self.images is not None:
+                self.ring = FeatureRing(RING_BYTES, self.images.width, self.dtype, self.device)
             clock.done("kv cache", detail)
             if self.device.type == "cuda" and not options.eager:
                 before = torch.cuda.memory_reserved()
@@ -204,7 +210,8 @@ class TorchBackend(ModelBackend):
         if not options.eager:
             kinds = len(batch_sizes(draft.slots)) + len(mixed_sizes(draft.slots, draft.context))
             graphs = graphs_working(config, draft, kinds)
-        return Room(free, total, working, torch.cuda.memory_allocated(), graphs, visual)
+        ring = RING_BYTES if self.images is not None else 0
+        return Room(free, total, working, torch.cuda.memory_allocated(), graphs, visual, ring)
 
     @torch.inference_mode()
     def apply_changes(self, plan: Plan) -> None:
@@ -271,7 +278,8 @@ class TorchBackend(ModelBackend):
     def image_cache_up(self, endpoint: str) -> None:
         if self.images is not None:
             self.images.source.close()
-            self.images.source = CachedFeatures(endpoint, "backend-0", self.dtype, self.device)
+            cached = CachedFeatures(endpoint, "backend-0", self.dtype, self.device)
+            self.images.source = cached if self.ring is None else RecentFeatures(cached, self.ring)
 
     def close(self) -> None:
         if self.images is not None:
