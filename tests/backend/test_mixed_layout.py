@@ -60,7 +60,7 @@ def test_padding_changes_nothing(backend: TorchBackend, decodes: int, prefills: 
 
     with torch.inference_mode():
         packed = Packed()
-        pack_batch(step, step.last_tokens, packed)
+        pack_batch(step, packed)
         packed.send(backend.device)
         expected = backend.model(batch_of(step, packed, backend.state), backend.kv)
         layout = MixedLayout(decodes + 3, tokens, backend.state)

@@ -67,6 +67,7 @@ class ModelRunner:
             positions=self.tensor(positions, torch.int64),
             slot_pages=self.tensor(slots, torch.int64),
             output_rows=torch.arange(len(ids), device=self.device) if every else lasts.to(self.device),
+            ends=not every,
             decode_rows=len(decodes),
             images=images,
         )

@@ -14,12 +14,8 @@ from lightllm_rs.backend.transfer import Packed
 from lightllm_rs.layers.batch import Batch
 
 
-def pack_batch(rows: StepRows, outputs: Array, packed: Packed) -> None:
-    """Adds what the device must know of a ragged batch to a transfer.
-
-    Args:
-        outputs: indices of the tokens whose hidden states are wanted.
-    """
+def pack_batch(rows: StepRows, packed: Packed) -> None:
+    """Adds what the device must know of a ragged batch to a transfer."""
     decodes = rows.decode_rows
     prefill_ends = np.cumsum(rows.tokens[decodes:])
     packed.add("decode.slots", rows.slots[:decodes])
@@ -30,11 +26,16 @@ def pack_batch(rows: StepRows, outputs: Array, packed: Packed) -> None:
     packed.add("token_ids", rows.token_ids)
     packed.add("positions", rows.rope.reshape(-1))
     packed.add("cache_indices", rows.cache_indices)
-    packed.add("outputs", outputs)
+    packed.add("outputs", outputs_of(rows))
     if rows.images is not None:
         packed.add("images", rows.images.tokens)
     if decodes >= PREFIX_ROWS:  # as in graphs, so that steps of both kinds run the same compiled kernels
         packed.add("prefixes", prefix_work(rows.groups, decodes, rows.page_size).words(ITEMS))
+
+
+def outputs_of(rows: StepRows) -> Array:
+    """Indices of the tokens whose hidden states are wanted: the last ones of the rows, then what scores prompts."""
+    return rows.last_tokens if rows.prompt is None else np.concatenate([rows.last_tokens, rows.prompt.tokens])
 
 
 def batch_of(rows: StepRows, packed: Packed, state: DeviceState) -> Batch:
@@ -48,7 +49,14 @@ def batch_of(rows: StepRows, packed: Packed, state: DeviceState) -> Batch:
     if decodes:
         token_ids = torch.cat([state.tokens_of(packed["decode.slots"]), token_ids])
     positions = packed["positions"].view(rows.rope.shape)
-    batch = Batch(token_ids, positions, packed["cache_indices"], packed["outputs"], decode_rows=decodes)
+    batch = Batch(
+        token_ids,
+        positions,
+        packed["cache_indices"],
+        packed["outputs"],
+        ends=rows.prompt is None,
+        decode_rows=decodes,
+    )
     if decodes:
         batch.decode_page_table = state.page_tables_of(packed["decode.slots"])[:, :width]
         batch.decode_lengths = packed["decode.lengths"].to(torch.int32)
@@ -75,6 +83,7 @@ def decode_batch_of(slots: Tensor, positions: Tensor, prefixes: Tensor | None, s
         positions=state.rotary_of(slots, positions),
         slot_pages=pages * page_size + positions % page_size,
         output_rows=torch.arange(slots.shape[0], device=slots.device),
+        ends=True,
         decode_rows=slots.shape[0],
         decode_page_table=tables,
         decode_lengths=(positions + 1).to(torch.int32),

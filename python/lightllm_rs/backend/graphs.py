@@ -70,13 +70,13 @@ class DecodeGraphs:
 
     @torch.inference_mode()
     def rehearse(self, size: int) -> None:
-        """Runs one layer, the head and the draw on padding: compiles and loads kernels, which a capture must not."""
+        """Runs two layers, the head and the draw on padding: compiles and loads kernels, which a capture must not."""
         inputs = self._inputs(size)
         inputs.slots.fill_(self._state.padding_slot)
         inputs.positions.zero_()
         if inputs.prefixes is not None:
             inputs.prefixes.zero_()
-        with self._model.first_layer_only():
+        with self._model.outer_layers_only():
             self._draw(self._forward(inputs), inputs)
 
     @torch.inference_mode()

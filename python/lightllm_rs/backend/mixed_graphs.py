@@ -60,11 +60,11 @@ class MixedGraphs:
 
     @torch.inference_mode()
     def rehearse(self, size: tuple[int, int]) -> None:
-        """Runs one layer on padding: compiles and loads kernels, which a capture must not."""
+        """Runs two layers on padding: compiles and loads kernels, which a capture must not."""
         layout = self._layouts[size]
         inputs = self._inputs[: layout.size]
         inputs.copy_(torch.from_numpy(layout.array(None)))
-        with self._model.first_layer_only():
+        with self._model.outer_layers_only():
             self._model(layout.batch(inputs, self._features), self._kv)
 
     @torch.inference_mode()

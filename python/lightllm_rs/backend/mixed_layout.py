@@ -145,6 +145,7 @@ class MixedLayout:
             positions=torch.cat([rope, positions.view(*axes, -1)], dim=-1),
             slot_pages=torch.cat([pages * page_size + decode_positions % page_size, cache_indices]),
             output_rows=torch.cat([torch.arange(decodes, device=slots.device), lasts + decodes]),
+            ends=True,
             decode_rows=decodes,
             decode_page_table=tables,
             decode_lengths=(decode_positions + 1).to(torch.int32),

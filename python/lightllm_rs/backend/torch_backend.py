@@ -159,12 +159,12 @@ class TorchBackend(ModelBackend):
 
     def _build_kernels(self, plans: list[Plan], eager: bool) -> None:
         """Compiles what the plans and captured steps launch, in parallel; whatever it computes is rubbish."""
-        with kernels_built_together(self.device), self.model.first_layer_only(), torch.inference_mode():
+        with kernels_built_together(self.device), self.model.outer_layers_only(), torch.inference_mode():
             for plan in plans:
                 self.slots.apply(plan)
                 self.apply_changes(plan)
                 rows, packed = step_rows(plan, plan.decode, plan.prefill, self.slots, {}), Packed()
-                pack_batch(rows, rows.last_tokens, packed)
+                pack_batch(rows, packed)
                 packed.send(self.device)
                 self.model(batch_of(rows, packed, self.state), self.kv)
             if not eager:
@@ -234,6 +234,7 @@ class TorchBackend(ModelBackend):
         state, table, packed = self.state, self.state.sampling, Packed()
         emitting, silent = rows.emitting, rows.silent
         asked = sampling_rows(table, rows.slots[emitting], rows.ends[emitting]) if emitting.size else None
+        sampled = silent_good = scores = None
         errors: Mapping[int, str] = NO_ERRORS
         features: Tensor | None = None
         if rows.images is not None and self.images is not None:
@@ -250,24 +251,22 @@ class TorchBackend(ModelBackend):
             state.take_pages(packed)
             hidden = graphs.run(rows, packed, features)
         else:
-            outputs = [rows.last_tokens[emitting], rows.last_tokens[silent]]
             if rows.prompt is not None:
-                outputs.append(rows.prompt.tokens)
                 packed.add("following", rows.prompt.following)
-            pack_batch(rows, np.concatenate(outputs), packed)
+            packed.add("checked", np.concatenate([emitting, silent]))
+            pack_batch(rows, packed)
             packed.send(self.device, self.staging)
             state.take_pages(packed)
             batch = batch_of(rows, packed, state)
             if rows.images is not None:
                 batch.images = IndexedRows(packed["images"], features)
-            hidden = self.model(batch, self.kv)
-        sampled = silent_good = scores = None
-        checked = emitting.size + silent.size
+            every = self.model(batch, self.kv)
+            hidden = every.index_select(0, packed["checked"])
+            if rows.prompt is not None:
+                most, scored = int(rows.prompt.alternatives.max()), every[rows.slots.size :]
+                scores = prompt_logprobs(scored, packed["following"], most, self.model.logits)
         if silent.size:
-            silent_good = finite_rows(hidden[emitting.size : checked])
-        if rows.prompt is not None:
-            most = int(rows.prompt.alternatives.max())
-            scores = prompt_logprobs(hidden[checked:], packed["following"], most, self.model.logits)
+            silent_good = finite_rows(hidden[emitting.size :])
         if drawn_by is not None:
             sampled = Sampled(drawn_by.draw(rows))
         elif asked is not None:

@@ -21,7 +21,8 @@ from .weights import Layer, Weight, part_of
 class Attention(Layer):
     """x, residual [T, hidden] -> two tensors whose sum is s + attention(norm(s)), where s = x + residual.
 
-    See `RowLinear.onto`. Writes the new tokens' keys and values into their pages.
+    See `RowLinear.onto`. Writes the new tokens' keys and values into their pages. With `narrow` what comes out is of
+    the batch's output rows alone: [O, hidden].
 
     `name` is the checkpoint's prefix, such as "model.layers.0.self_attn". Query and key norms (Qwen3) are weights of
     this layer, as the rotary kernel applies them.
@@ -75,10 +76,14 @@ class Attention(Layer):
         rope: Tensor,
         batch: Batch,
         kv: tuple[Tensor, Tensor],
+        narrow: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         keys, values = kv
         qkv, total = self.qkv.after(norm, x, residual)
         q = rotary_kv(qkv, rope, keys, values, batch.slot_pages, self.q_norm, self.k_norm, self.eps)
+        if narrow:
+            q, total = q.index_select(0, batch.output_rows), total.index_select(0, batch.output_rows)
+            batch = batch.narrowed()
         mixed = torch.empty(q.shape, dtype=q.dtype, device=q.device)
         decodes = batch.decode_rows
         if decodes:

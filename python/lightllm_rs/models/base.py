@@ -50,10 +50,11 @@ class CausalLM(Loadable):
         raise NotImplementedError
 
     @contextmanager
-    def first_layer_only(self) -> Iterator[None]:
-        """Within it `forward` runs one layer: enough to compile and load every kernel, as all layers are alike."""
+    def outer_layers_only(self) -> Iterator[None]:
+        """Within it `forward` runs the first layer and the last: enough to compile and load every kernel, as all
+        between are like the first."""
         layers = self.layers
-        self.layers = layers[:1]
+        self.layers = nn.ModuleList([*layers[:1], *layers[1:][-1:]])
         try:
             yield
         finally:

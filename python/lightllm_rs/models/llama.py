@@ -4,6 +4,9 @@ x = embedding; per layer x += attention(norm(x)), x += mlp(norm(x)); logits = he
 into the norm that follows them, so a layer passes (what to add, sum so far) on; what to add is one tensor parallel
 rank's part of it, which the norm sums over the ranks. With few rows and one rank the addition is fused into the product
 before it, as the norm is into the product after it: then a layer passes (sum, None) on.
+
+Of most tokens of a prompt nothing is wanted but their keys and values. So the last layer goes on with the output rows
+alone once these are written: of a long prompt that is one layer's products less.
 """
 
 from __future__ import annotations
@@ -43,9 +46,15 @@ class LlamaLayer(nn.Module):
         self.mlp = GatedMlp(f"{name}.mlp", config, tp, dtype, device)
 
     def forward(
-        self, x: Tensor, residual: Tensor | None, rope: Tensor, batch: Batch, kv: tuple[Tensor, Tensor]
+        self,
+        x: Tensor,
+        residual: Tensor | None,
+        rope: Tensor,
+        batch: Batch,
+        kv: tuple[Tensor, Tensor],
+        narrow: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        x, residual = self.attention(self.attention_norm, x, residual, rope, batch, kv)
+        x, residual = self.attention(self.attention_norm, x, residual, rope, batch, kv, narrow)
         out: tuple[Tensor, Tensor | None] = self.mlp(self.mlp_norm, x, residual)
         return out
 
@@ -61,6 +70,8 @@ class Llama(CausalLM):
         self.norm = RmsNorm("model.norm", config.hidden, config.rms_eps, dtype, device, tp, ATTENTION_TURN)
         tied = self.embedding if config.tie_embeddings else None
         self.head = Head("lm_head", config.vocab, config.hidden, tp, dtype, device, tied)
+        # Not where features of pictures are added after the last layer too.
+        self.may_narrow = config.vision is None or config.vision.width(config.hidden) <= config.layers * config.hidden
 
     @classmethod
     def from_config(cls, config: ModelConfig, dtype: torch.dtype, device: torch.device, tp: TensorParallel) -> Llama:
@@ -73,12 +84,15 @@ class Llama(CausalLM):
             images.place(x)
         rope = self.rotary(batch.positions)
         residual: Tensor | None = None
+        narrow, last = batch.narrows and self.may_narrow, len(self.layers) - 1
         for index, layer in enumerate(self.layers):
-            x, residual = layer(x, residual, rope, batch, kv.layer(index))
-            if images is not None:
+            x, residual = layer(x, residual, rope, batch, kv.layer(index), narrow and index == last)
+            if images is not None and not (narrow and index == last):
                 images.add(x, index)
-        rows = batch.output_rows
-        hidden: Tensor = self.norm(x[rows], None if residual is None else residual[rows])[0]
+        if not narrow:
+            rows = batch.output_rows
+            x, residual = x[rows], None if residual is None else residual[rows]
+        hidden: Tensor = self.norm(x, residual)[0]
         return hidden
 
     def raw_logits(self, hidden: Tensor) -> Tensor:
