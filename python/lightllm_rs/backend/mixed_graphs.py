@@ -15,8 +15,8 @@ from lightllm_rs.backend.transfer import Packed, Staging
 from lightllm_rs.layers.kv_cache import KvCache
 from lightllm_rs.models import CausalLM
 
-FEW_TOKENS = (64, 128, 256, 512)
-"""Prefill tokens of the graphs of steps that are bound by the weights that they read."""
+FEW_TOKENS = (64, 128, 192, 256, 320, 384, 448, 512)
+"""Prefill tokens of the graphs of small steps: a prompt of 266 tokens shall not be padded to 512."""
 
 ROWS = (768, 1024, 1280)
 """Decode rows and prefill tokens together of larger graphs: whole tiles of a matrix product, which is what the
