@@ -22,6 +22,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from ..checks import check_caches, check_floats, check_integers, check_stored, require
 from ..tuning import tuned
+from .hopper import Cut, cut_for, hopper_prefill
 
 LOG2_E = 1.4426950408889634
 # Two sizes of batches and not one for each power of two: what a start has not compiled, a step would wait for.
@@ -199,8 +200,9 @@ def paged_prefill_attention_triton(
     out: Tensor | None = None,
     tile: Tile | None = None,
     pack: int | None = None,
+    cut: Cut | None = None,
 ) -> Tensor:
-    """See `paged_prefill_attention`. All tensors contiguous; `tile` overrides the choice."""
+    """See `paged_prefill_attention`. All tensors contiguous; `tile` or `cut` overrides the choice."""
     check_caches(q, k_cache, v_cache)
     check_floats(q=q)
     check_stored(q, k_cache=k_cache, v_cache=v_cache)
@@ -214,6 +216,12 @@ def paged_prefill_attention_triton(
     require(out.shape == q.shape, "out must have the shape of q")
     check_floats(q=q, out=out)
     if not rows or not tokens:
+        return out
+    if tile is None and cut is None:
+        cut = cut_for(q, k_cache, rows)
+    if cut is not None:
+        seats = processors(q.device)
+        hopper_prefill(q, k_cache, v_cache, page_table, starts, lengths, scale * LOG2_E, out, cut, seats)
         return out
     block_d = max(16, triton.next_power_of_2(head_dim))
     if tile is None:

@@ -17,6 +17,7 @@ from lightllm_rs.backend.prefix_work import prefix_work, prefixes_of
 from lightllm_rs.kernels.paged_decode_attention.cut import cut_for
 from lightllm_rs.kernels.paged_decode_attention.kernel import paged_decode_attention_triton
 from lightllm_rs.kernels.paged_decode_attention.reference import paged_decode_attention_reference
+from lightllm_rs.kernels.paged_prefill_attention.hopper import Cut
 from lightllm_rs.kernels.paged_prefill_attention.kernel import Tile, paged_prefill_attention_triton
 from lightllm_rs.kernels.paged_prefill_attention.reference import paged_prefill_attention_reference
 
@@ -120,6 +121,7 @@ def prefill_case(
     page_size: int,
     cache: torch.dtype | None = None,
     tile: Tile | None = None,
+    cut: Cut | None = None,
 ) -> None:
     """rows: (new tokens, tokens in the cache, the new ones included)."""
     paged = Paged.of([length for _, length in rows], page_size, kv_heads, head_dim, dtype, device, cache)
@@ -128,5 +130,5 @@ def prefill_case(
     q = randn(sum(news), heads, head_dim, dtype=dtype, device=device)
     out = torch.full_like(q, float("nan"))
     arguments = (q, paged.k, paged.v, paged.table, starts, paged.lengths)
-    paged_prefill_attention_triton(*arguments, 0.2, out, tile)
+    paged_prefill_attention_triton(*arguments, 0.2, out, tile, cut=cut)
     assert_close(out, paged_prefill_attention_reference(*arguments, 0.2), dtype)

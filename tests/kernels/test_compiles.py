@@ -22,6 +22,7 @@ from lightllm_rs.kernels.paged_decode_attention import kernel as decode
 from lightllm_rs.kernels.paged_decode_attention import shared_prefix
 from lightllm_rs.kernels.paged_decode_attention.cut import common_tile
 from lightllm_rs.kernels.paged_decode_attention.prefixes import ITEM_ROWS, MOST_PARTS
+from lightllm_rs.kernels.paged_prefill_attention import hopper
 from lightllm_rs.kernels.paged_prefill_attention import kernel as prefill
 from lightllm_rs.kernels.quantize_fp8 import kernel as quantize
 from lightllm_rs.kernels.quantize_fp8.reference import SMALLEST_SCALE
@@ -110,6 +111,39 @@ def test_decode_attention_as_it_was_measured_to_be_best() -> None:
             constants = {**shape, **blocks, "PREFIX_PARTS": MOST_PARTS}
             options = {"num_warps": cut["warps"], "num_stages": cut["stages"]}
             assert shared_memory(decode.paged_decode_kernel, capability, types, constants, **options) <= limit
+
+
+@pytest.mark.skipif(not hopper.has_gluon(triton.__version__), reason="needs the Gluon of Triton 3.6")
+@pytest.mark.parametrize("kind", ["bf16", "fp16"])
+def test_prefill_attention_by_warps_with_roles(kind: str) -> None:
+    """Sums over values stay under way while the softmax of the next scores is taken."""
+    from triton.experimental.gluon._runtime import GluonASTSource
+    from triton.experimental.gluon.language import NVMMASharedLayout
+
+    from lightllm_rs.kernels.paged_prefill_attention.hopper.kernel import hopper_prefill_kernel as kernel
+
+    measured = json.loads((FOLDER / "h100.json").read_text())["paged_prefill_attention"]
+    chosen = {key: hopper.Cut(**found) for key, found in measured.items() if key.endswith(",hopper")}
+    assert chosen
+    for key, cut in chosen.items():
+        head_dim, page_size = map(int, key.split(",")[:2])
+        layout = NVMMASharedLayout(swizzle_byte_width=128, element_bitwidth=16)
+        types = {
+            "q_source": f"tensordesc<{kind}[16, {head_dim}],{layout}>",
+            "k_source": f"tensordesc<{kind}[{page_size}, {head_dim}],{layout}>",
+            "v_source": f"tensordesc<{kind}[{page_size}, {head_dim}],{layout}>",
+            "out_ptr": f"*{kind}",
+            "scale": "fp32",
+        }
+        types.update(dict.fromkeys(("table_ptr", "starts_ptr", "lengths_ptr"), "*i32"), table_width="i32", rows="i32")
+        constants = {"HEADS": 32, "KV_HEADS": 8, "HEAD_DIM": head_dim, "PAGE_SIZE": page_size, "PACK": 4}
+        constants |= {"BLOCK_N": cut.block_n, "BLOCK_R": hopper.ROWS, "STAGES": cut.stages}
+        signature = {name: types.get(name, "constexpr") for name in kernel.arg_names}
+        source = GluonASTSource(fn=kernel, signature=signature, constexprs=constants)
+        compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4})
+        assert compiled.metadata.shared <= TARGETS[-1][1]
+        under_way = compiled.asm["ptx"].count("wgmma.wait_group.sync.aligned 1;")
+        assert under_way == 4, "two warpgroups, each with a loop of whole tiles and one of masked ones"
 
 
 @pytest.mark.parametrize(("capability", "limit"), TARGETS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import triton
 
 if not torch.cuda.is_available():
     pytest.skip("needs a CUDA device", allow_module_level=True)
@@ -12,6 +13,7 @@ from helpers import kernel_cases as cases
 from helpers.attention_cases import Paged, prefill_case
 from helpers.kernel_checks import assert_close, randn
 from lightllm_rs.kernels.fp8 import FP8
+from lightllm_rs.kernels.paged_prefill_attention.hopper import Cut, has_gluon
 from lightllm_rs.kernels.paged_prefill_attention.kernel import Tile
 
 pytestmark = pytest.mark.gpu
@@ -53,3 +55,22 @@ def test_prefill_attention_by_descriptors(tile: Tile, cache: torch.dtype | None)
     torch.manual_seed(0)
     rows = [(1000, 1000), (1, 513), (257, 900), (128, 128), (0, 5)]
     prefill_case("cuda", torch.bfloat16, rows, 32, 8, 128, tile.block_n, cache, tile)
+
+
+@pytest.mark.skipif(
+    torch.cuda.get_device_capability() != (9, 0) or not has_gluon(triton.__version__), reason="written for sm_90"
+)
+@pytest.mark.parametrize(
+    ("cut", "heads", "kv_heads", "dtype"),
+    [
+        (Cut(128, 2, 0), 32, 8, torch.bfloat16),
+        (Cut(64, 4, 0), 32, 8, torch.bfloat16),
+        (Cut(128, 2, 0), 8, 1, torch.bfloat16),
+        (Cut(128, 2, 0), 3, 3, torch.float16),
+    ],
+)
+def test_prefill_attention_by_warps_with_roles(cut: Cut, heads: int, kv_heads: int, dtype: torch.dtype) -> None:
+    several = [(1000, 1000), (1, 513), (257, 900), (128, 128), (0, 5)]
+    for rows in ([(1, 1)], several, [(300, 4000)], [(15, 515)] * 64):
+        torch.manual_seed(0)
+        prefill_case("cuda", dtype, rows, heads, kv_heads, 128, 64, cut=cut)
