@@ -14,6 +14,13 @@ const TILE: usize = 256;
 /// Whole tiles below which a step is not cut: its products are bound by the weights that they read.
 const LEAST_TILES: usize = 3;
 
+/// Whole tiles from which on a step has an even number of them: tiles of outputs then fill the last round over all
+/// processors better. Measured: 1,536, 2,048 and 2,560 rows take 2 to 4 % less for each than sizes between them.
+const EVEN_TILES: usize = 6;
+
+/// Prompt tokens from which on a longer step is no cheaper for each: where others decode, it only makes them wait.
+const ENOUGH_TOKENS: usize = 2048;
+
 /// A step is waited for if it is this many times as long as the lead: shorter ones are not worth the risk.
 const WORTH: f64 = 2.4;
 
@@ -44,7 +51,8 @@ impl Scheduler {
         }
         let least = self.balance.mean_prompt().max(self.config.balance_tokens.into());
         let share = self.balance.prompts_for(rows).map_or(0, |share| share.saturating_add(share / 4));
-        let share = usize::try_from(share.max(least)).unwrap_or(usize::MAX).min(draft.budget);
+        let enough = ENOUGH_TOKENS.max(self.config.balance_tokens as usize);
+        let share = usize::try_from(share.max(least)).unwrap_or(usize::MAX).min(draft.budget).min(enough);
         let fitting = draft.limit_ns.map_or(share, |limit_ns| self.cost.tokens_within(limit_ns, &draft.load, 0));
         self.whole_tiles(draft.rows.len(), share.min(fitting.max(LEAST_TOKENS)))
     }
@@ -57,6 +65,7 @@ impl Scheduler {
         let waiting = slots.iter().map(left).sum::<usize>() as u64 + self.queue.prompt_tokens();
         let padded = padded_rows(rows, self.config.slots as usize);
         let tiles = (padded + share) / TILE;
+        let tiles = if tiles < EVEN_TILES { tiles } else { tiles & !1 };
         if waiting <= share as u64 || tiles < LEAST_TILES { share } else { tiles * TILE - padded.min(tiles * TILE) }
     }
 

@@ -12,3 +12,4 @@ mod precedence;
 mod results;
 mod scenarios;
 mod shared;
+mod tiles;

@@ -1,0 +1,43 @@
+//! Where steps with more prompts than they take end: at whole tiles of a matrix product.
+
+use lightllm_router::{PolicyConfig, Request, RequestId, SchedulerConfig};
+
+use crate::backend::Fault;
+use crate::driver::Driver;
+
+const GOOD: Fault = Fault { row: None, step: false };
+
+/// Prompt tokens of a step with one decode row, while many prompts of so many tokens wait.
+fn prompt_tokens(length: usize) -> u32 {
+    let mut driver = Driver::new(SchedulerConfig {
+        pages: 4096,
+        page_size: 64,
+        slots: 64,
+        context: 8192,
+        step_tokens: 8192,
+        prefill_chunk: 8192,
+        queue_requests: 100,
+        queue_tokens: 1_000_000,
+        balance_tokens: 512,
+        policy: PolicyConfig::Aggressive { watermark: 1.0 },
+        ..SchedulerConfig::default()
+    });
+    let request = |token: u32| Request::new(RequestId(0), vec![token; length], 4);
+    driver.add(request(0)).expect("room");
+    assert!(driver.schedule() && driver.answer(GOOD), "the first one decodes now");
+    (1..=20).for_each(|token| _ = driver.add(request(token)).expect("room"));
+    assert!(driver.schedule());
+    let plan = driver.plans.back().expect("just planned");
+    assert_eq!(plan.rows.iter().filter(|row| row.from_last).count(), 1);
+    let tokens = plan.rows.iter().filter(|row| !row.from_last).map(|row| row.tokens).sum();
+    assert!(driver.answer(GOOD));
+    driver.finish(2);
+    tokens
+}
+
+/// Of the 256 rows of a tile, eight are the decode row's, as in a captured step.
+#[test]
+fn long_steps_are_even_numbers_of_tiles() {
+    let found = [300, 800, 1100, 1700, 1850, 4000].map(prompt_tokens);
+    assert_eq!(found, [512, 3 * 256 - 8, 4 * 256 - 8, 6 * 256 - 8, 6 * 256 - 8, 8 * 256 - 8]);
+}
