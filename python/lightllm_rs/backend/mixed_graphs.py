@@ -18,9 +18,9 @@ from lightllm_rs.models import CausalLM
 FEW_TOKENS = (64, 128, 192, 256, 320, 384, 448, 512)
 """Prefill tokens of the graphs of small steps: a prompt of 266 tokens shall not be padded to 512."""
 
-ROWS = (768, 1024, 1280)
+ROWS = (768, 1024, 1280, 1536, 2048)
 """Decode rows and prefill tokens together of larger graphs: whole tiles of a matrix product, which is what the
-scheduler fills. Beyond the last the GPU works longer than the launches of an eager step take."""
+scheduler fills. Beyond the last the GPU works longer than the launches of an eager step take, on a busy machine too."""
 
 
 def decode_sizes(slots: int) -> list[int]:
