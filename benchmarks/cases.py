@@ -34,7 +34,7 @@ KEPT = (
 )
 
 
-IDLE_SECONDS = 4.0
+IDLE_SECONDS = 7.0
 """For the server to capture the kinds of steps that a start leaves for later."""
 
 CASE_SECONDS = 180

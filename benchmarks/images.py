@@ -45,7 +45,7 @@ CHATS, LARGE_SIDE, ANSWER = 32, 1024, 64
 STREAMS, STREAM_TOKENS = 8, 256
 PARTS = ("single-flight", "first-token", "chats", "beside-text")
 TIMEOUT = 600.0
-IDLE_SECONDS = 5.0
+IDLE_SECONDS = 7.0
 """In which a backend on a GPU captures the graphs for which its start has not waited, some 40 ms each: a request that
 comes meanwhile waits for one."""
 

@@ -27,7 +27,7 @@ DECODE_PROMPT = 128
 TEXT = {"100": 100}
 """Every token is this one, which has a text: random ones may be parts of a letter, which is sent when it is whole."""
 
-IDLE_SECONDS = 4.0
+IDLE_SECONDS = 7.0
 """For the server to capture the kinds of steps that a start leaves for later."""
 
 
