@@ -3,8 +3,9 @@
 Each program takes the query heads of one kv head and one of SPLITS parts of the row, and keeps the running maximum m,
 sum l and weighted values acc of an online softmax, in powers of two. Of the parts that are not empty the one that ends
 last combines all: out = sum_s 2^(m_s - m) acc_s / sum_s 2^(m_s - m) l_s. The parts follow the row's length on the
-device; their number, and so the grid, follows from shapes alone. A row with a shared prefix (see shared_prefix.py)
-begins with what was worked out for the prefix, and reads its own tokens only.
+device; the grid follows from shapes alone. Rows far longer than the others are left out and cut anew (see
+long_rows.py): programs that have done their own part, or have none, take these parts from a queue. A row with a shared
+prefix (see shared_prefix.py) begins with what was worked out for the prefix, and reads its own tokens only.
 """
 
 # Triton compiles the kernels from their source and types them itself.
@@ -22,25 +23,18 @@ from torch import Tensor
 from ..checks import check_caches, check_floats, check_integers, check_stored, require
 from ..dependent_launch import dependent_launch, start_next, wait_previous
 from .cut import Cut, cut_for
+from .long_rows import long_rows, room_for, zeros
+from .parts import add_prefix, finish_part, read_extra_parts, read_tokens, write_row
 from .prefixes import SharedPrefixes
 from .shared_prefix import shared_prefix_parts
 
 LOG2_E = 1.4426950408889634
 
 
-@triton.jit
-def merge(acc, total, best, acc_2, total_2, best_2):
-    """One partial softmax of two over different tokens; the maximum of an empty one is -inf."""
-    higher = tl.maximum(best, best_2)
-    level = tl.where(higher == float("-inf"), 0.0, higher)  # -inf - -inf must not be taken
-    fade, fade_2 = tl.exp2(best - level), tl.exp2(best_2 - level)
-    return acc * fade[:, None] + acc_2 * fade_2[:, None], total * fade + total_2 * fade_2, higher
-
-
 # Slices of a step's arrays begin anywhere: one compilation must serve every alignment.
 @triton.jit(
     do_not_specialize=["table_width"],
-    do_not_specialize_on_alignment=["table_ptr", "lengths_ptr", "prefix_lengths_ptr", "prefix_parts_ptr"],
+    do_not_specialize_on_alignment=["table_ptr", "lengths_ptr", "prefix_lengths_ptr", "prefix_parts_ptr", "found_ptr"],
 )
 def paged_decode_kernel(
     q_ptr,
@@ -58,6 +52,7 @@ def paged_decode_kernel(
     prefix_part_ptr,
     prefix_max_ptr,
     prefix_sum_ptr,
+    found_ptr,
     table_width,
     scale,
     HEADS: tl.constexpr,
@@ -66,6 +61,7 @@ def paged_decode_kernel(
     PAGE_SIZE: tl.constexpr,
     SPLITS: tl.constexpr,
     PREFIX_PARTS: tl.constexpr,
+    LONG: tl.constexpr,
     BLOCK_G: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -75,99 +71,62 @@ def paged_decode_kernel(
     GROUP: tl.constexpr = HEADS // KV_HEADS
     row = tl.program_id(0).to(tl.int64)
     kv_head = tl.program_id(1)
-    split = tl.program_id(2)
+    split = tl.program_id(2) if SPLITS > 1 else 0
     start_next(PDL)
     wait_previous(PDL)
     length = tl.load(lengths_ptr + row)
     prefix = 0
     if PREFIX_PARTS > 0:
         prefix = tl.load(prefix_lengths_ptr + row)
-    chunk = tl.maximum(tl.cdiv(tl.cdiv(length - prefix, SPLITS), BLOCK_N), 1) * BLOCK_N
-    used = tl.maximum(tl.cdiv(length - prefix, chunk), 1)
-    if split >= used:
-        return
-    first = prefix + split * chunk
-    last = tl.minimum(first + chunk, length)
+    own = length - prefix
+    chunk = tl.maximum(tl.cdiv(tl.cdiv(own, SPLITS), BLOCK_N), 1) * BLOCK_N
+    ordinary = split == 0 or split * chunk < own
+    extra = 0
+    if LONG:
+        extra = tl.load(found_ptr)
+        ordinary = ordinary and own <= tl.load(found_ptr + 1)
 
     member = tl.arange(0, BLOCK_G)  # query heads of this kv head
     column = tl.arange(0, BLOCK_D)
     in_head = column < HEAD_DIM
-    head = kv_head * GROUP + member
     in_group = member < GROUP
     q_mask = in_group[:, None] & in_head[None, :]
-    q = tl.load(q_ptr + row * (HEADS * HEAD_DIM) + head[:, None] * HEAD_DIM + column[None, :], mask=q_mask, other=0.0)
-
-    best = tl.full([BLOCK_G], float("-inf"), tl.float32)
-    total = tl.zeros([BLOCK_G], tl.float32)
-    acc = tl.zeros([BLOCK_G, BLOCK_D], tl.float32)
-    if PREFIX_PARTS > 0:  # noqa: SIM102 - known when it is compiled, unlike the next
-        if split == 0 and prefix > 0:
-            parts = tl.load(prefix_parts_ptr + row)
-            for part in tl.static_range(PREFIX_PARTS):
-                at = (row * HEADS + head) * PREFIX_PARTS + part  # [BLOCK_G]
-                there = part < parts
-                best_2 = tl.load(prefix_max_ptr + at, mask=in_group & there, other=float("-inf"))
-                total_2 = tl.load(prefix_sum_ptr + at, mask=in_group & there, other=0.0)
-                acc_2 = tl.load(
-                    prefix_part_ptr + at[:, None] * HEAD_DIM + column[None, :], mask=q_mask & there, other=0.0
-                )
-                acc, total, best = merge(acc, total, best, acc_2, total_2, best_2)
-    for start in range(first, last, BLOCK_N):
-        token = start + tl.arange(0, BLOCK_N)
-        valid = token < last
-        if PAGE_SIZE % BLOCK_N == 0:  # a tile lies within one page
-            page = tl.load(table_ptr + row * table_width + start // PAGE_SIZE).to(tl.int64)
+    if ordinary:
+        first = prefix + split * chunk
+        last = length if SPLITS == 1 else tl.minimum(first + chunk, length)
+        head = kv_head * GROUP + member
+        q_at = q_ptr + row * (HEADS * HEAD_DIM) + head[:, None] * HEAD_DIM + column[None, :]
+        q = tl.load(q_at, mask=q_mask, other=0.0)
+        best = tl.full([BLOCK_G], float("-inf"), tl.float32)
+        total = tl.zeros([BLOCK_G], tl.float32)
+        acc = tl.zeros([BLOCK_G, BLOCK_D], tl.float32)
+        if PREFIX_PARTS > 0:  # noqa: SIM102 - known when it is compiled, unlike the next
+            if split == 0 and prefix > 0:
+                acc, total, best = add_prefix(
+                    acc, total, best, prefix_parts_ptr, prefix_part_ptr, prefix_max_ptr, prefix_sum_ptr,
+                    row, head, column, in_group, q_mask, HEADS, HEAD_DIM, PREFIX_PARTS,
+                )  # fmt: skip
+        acc, total, best = read_tokens(
+            acc, total, best, q, k_ptr, v_ptr, table_ptr + row * table_width, first, last, kv_head, scale,
+            KV_HEADS, HEAD_DIM, PAGE_SIZE, BLOCK_N, BLOCK_D, PRECISION,
+        )  # fmt: skip
+        if SPLITS > 1 and own > chunk:
+            finish_part(
+                acc, total, best, out_ptr, part_ptr, max_ptr, sum_ptr, done_ptr,
+                row, kv_head, row * SPLITS, split, tl.cdiv(own, chunk), head, column, in_group, q_mask,
+                HEADS, KV_HEADS, HEAD_DIM,
+            )  # fmt: skip
         else:
-            page = tl.load(table_ptr + row * table_width + token // PAGE_SIZE, mask=valid, other=0).to(tl.int64)
-        at = ((page * PAGE_SIZE + token % PAGE_SIZE) * KV_HEADS + kv_head) * HEAD_DIM  # [BLOCK_N]
-        kv_mask = valid[:, None] & in_head[None, :]
-        k = tl.load(k_ptr + at[:, None] + column[None, :], mask=kv_mask, other=0.0).to(q.dtype)  # [BLOCK_N, BLOCK_D]
-        v = tl.load(v_ptr + at[:, None] + column[None, :], mask=kv_mask, other=0.0).to(q.dtype)
-        scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale  # [BLOCK_G, BLOCK_N]
-        scores = tl.where(valid[None, :], scores, float("-inf"))
-        higher = tl.maximum(best, tl.max(scores, axis=1))
-        weights = tl.exp2(scores - higher[:, None])
-        fade = tl.exp2(best - higher)
-        total = total * fade + tl.sum(weights, axis=1)
-        acc = acc * fade[:, None] + tl.dot(weights.to(v.dtype), v, input_precision=PRECISION)
-        best = higher
+            write_row(out_ptr, row, head, column, q_mask, acc, total, HEADS, HEAD_DIM)
 
-    if SPLITS > 1:  # noqa: SIM102
-        if used > 1:
-            part = (row * HEADS + head) * SPLITS  # [BLOCK_G]
-            tl.store(part_ptr + (part + split)[:, None] * HEAD_DIM + column[None, :], acc, mask=q_mask)
-            tl.store(max_ptr + part + split, best, mask=in_group)
-            tl.store(sum_ptr + part + split, total, mask=in_group)
-            # All threads have stored before one of them counts; who counts last sees what all have stored.
-            tl.debug_barrier()
-            done = tl.atomic_add(done_ptr + row * KV_HEADS + kv_head, 1, sem="acq_rel", scope="gpu")
-            if done < used - 1:
-                return
-            tl.store(done_ptr + row * KV_HEADS + kv_head, 0)  # for the next layer
-            best = tl.full([BLOCK_G], float("-inf"), tl.float32)
-            total = tl.zeros([BLOCK_G], tl.float32)
-            acc = tl.zeros([BLOCK_G, BLOCK_D], tl.float32)
-            for base in range(0, used, 4):
-                for other in tl.static_range(4):  # several loads on their way at once
-                    at = part + base + other
-                    there = base + other < used
-                    best_2 = tl.load(max_ptr + at, mask=in_group & there, other=float("-inf"))
-                    total_2 = tl.load(sum_ptr + at, mask=in_group & there, other=0.0)
-                    acc_2 = tl.load(part_ptr + at[:, None] * HEAD_DIM + column[None, :], mask=q_mask & there, other=0.0)
-                    acc, total, best = merge(acc, total, best, acc_2, total_2, best_2)
-    y = acc / tl.where(total > 0.0, total, 1.0)[:, None]  # a row of length 0 gives zeros
-    out_at = out_ptr + row * (HEADS * HEAD_DIM) + head[:, None] * HEAD_DIM + column[None, :]
-    tl.store(out_at, y.to(out_ptr.dtype.element_ty), mask=q_mask)
-
-
-def counters_of(shared: dict[str, Any] | None, size: int, device: torch.device) -> Tensor:
-    """Zeros, int32 [size], that every call leaves as zeros: one tensor does for all layers of a step."""
-    found: Tensor | None = None if shared is None else shared.get("decode counters")
-    if found is None:
-        found = torch.zeros(size, dtype=torch.int32, device=device)
-        if shared is not None:
-            shared["decode counters"] = found
-    return found
+    if LONG:  # noqa: SIM102
+        if extra > 0:
+            read_extra_parts(
+                q_ptr, k_ptr, v_ptr, table_ptr, lengths_ptr, out_ptr, part_ptr, max_ptr, sum_ptr, done_ptr,
+                prefix_lengths_ptr, prefix_parts_ptr, prefix_part_ptr, prefix_max_ptr, prefix_sum_ptr,
+                found_ptr, table_width, scale,
+                HEADS, KV_HEADS, HEAD_DIM, PAGE_SIZE, SPLITS, PREFIX_PARTS, BLOCK_G, BLOCK_N, BLOCK_D, PRECISION,
+            )  # fmt: skip
 
 
 def paged_decode_attention_triton(
@@ -198,13 +157,17 @@ def paged_decode_attention_triton(
         return out
     width = page_table.shape[1]
     splits, block_n, warps, stages = cut_for(q, k_cache, width * page_size) if cut is None else cut
+    uneven = rows > 1  # one row is not longer than others
     parts = maxima = sums = out
-    counters = lengths
-    if splits > 1:
-        parts = torch.empty((rows, heads, splits, head_dim), dtype=torch.float32, device=q.device)
-        maxima = torch.empty((rows, heads, splits), dtype=torch.float32, device=q.device)
-        sums = torch.empty_like(maxima)
-        counters = counters_of(shared, rows * kv_heads, q.device)
+    counters = found = lengths
+    slots = (rows * splits if splits > 1 else 0) + (room_for(rows, splits) if uneven else 0)
+    if slots:
+        parts = torch.empty((slots, heads, head_dim), dtype=torch.float32, device=q.device)
+        maxima, sums = torch.empty((2, slots, heads), dtype=torch.float32, device=q.device).unbind()
+    if uneven:
+        found, counters = long_rows(lengths, prefixes, splits, block_n, rows * kv_heads + 1, shared)
+    elif splits > 1:
+        counters = zeros(kv_heads, shared, q.device)
     prefix_arguments = (lengths, lengths, out, out, out)
     if prefixes is not None:
         prefixes.check(rows, q.device)
@@ -222,6 +185,7 @@ def paged_decode_attention_triton(
         sums,
         counters,
         *prefix_arguments,
+        found,
         width,
         scale * LOG2_E,
         HEADS=heads,
@@ -230,6 +194,7 @@ def paged_decode_attention_triton(
         PAGE_SIZE=page_size,
         SPLITS=splits,
         PREFIX_PARTS=0 if prefixes is None else prefixes.most_parts,
+        LONG=uneven,
         BLOCK_G=max(16, triton.next_power_of_2(heads // kv_heads)),
         BLOCK_N=block_n,
         BLOCK_D=max(16, triton.next_power_of_2(head_dim)),

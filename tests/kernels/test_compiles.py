@@ -19,7 +19,7 @@ from lightllm_rs.kernels.draw_tokens import kernel as draw
 from lightllm_rs.kernels.fp8 import LARGEST
 from lightllm_rs.kernels.fp8_block_linear import kernel as block_linear
 from lightllm_rs.kernels.paged_decode_attention import kernel as decode
-from lightllm_rs.kernels.paged_decode_attention import shared_prefix
+from lightllm_rs.kernels.paged_decode_attention import long_rows, shared_prefix
 from lightllm_rs.kernels.paged_decode_attention.cut import common_tile
 from lightllm_rs.kernels.paged_decode_attention.prefixes import ITEM_ROWS, MOST_PARTS
 from lightllm_rs.kernels.paged_prefill_attention import hopper
@@ -69,7 +69,7 @@ def test_attention(
     floats, wide = f"*{kind}", kind == "fp32"
     shape = {"HEADS": heads, "KV_HEADS": kv_heads, "HEAD_DIM": head_dim, "PAGE_SIZE": page_size, "PRECISION": "ieee"}
     types = dict.fromkeys(("q_ptr", "k_ptr", "v_ptr", "out_ptr"), floats)
-    integers = ("table_ptr", "lengths_ptr", "starts_ptr", "items_ptr", "done_ptr")
+    integers = ("table_ptr", "lengths_ptr", "starts_ptr", "items_ptr", "done_ptr", "found_ptr", "counters_ptr")
     types.update(dict.fromkeys((*integers, "prefix_lengths_ptr", "prefix_parts_ptr"), "*i32"))
     types.update(table_width="i32", rows="i32", scale="fp32")
     sums = ("part_ptr", "max_ptr", "sum_ptr")
@@ -77,9 +77,14 @@ def test_attention(
     block_d = max(16, triton.next_power_of_2(head_dim))
     block_n, stages = common_tile(block_d, wide)
     for parts in (0, MOST_PARTS):
-        blocks = {"BLOCK_G": 16, "BLOCK_N": block_n, "BLOCK_D": block_d, "SPLITS": 4, "PREFIX_PARTS": parts}
-        kernel = decode.paged_decode_kernel
-        assert shared_memory(kernel, capability, types, {**shape, **blocks}, num_warps=4, num_stages=stages) <= limit
+        blocks = {"BLOCK_G": 16, "BLOCK_N": block_n, "BLOCK_D": block_d, "PREFIX_PARTS": parts}
+        kernel, options = decode.paged_decode_kernel, {"num_warps": 4, "num_stages": stages}
+        for splits, long in ((4, False), (4, True), (1, True)):
+            constants = {**shape, **blocks, "SPLITS": splits, "LONG": long}
+            assert shared_memory(kernel, capability, types, constants, **options) <= limit
+    flags = {"PREFIXES": True, "PERCENT": 150, "MIN_TOKENS": 256, "BLOCK": 1024}
+    words = {**types, **dict.fromkeys(("splits", "most", "tile", "counters"), "i32")}
+    assert shared_memory(long_rows.long_rows_kernel, capability, words, flags, num_warps=8) <= limit
     group = triton.next_power_of_2(heads // kv_heads)
     blocks = {"BLOCK_G": group, "BLOCK_M": group * ITEM_ROWS, "BLOCK_D": block_d, "PARTS": MOST_PARTS, "WORDS": 5}
     blocks["BLOCK_N"], warps, stages = shared_prefix.tile(block_d, group * ITEM_ROWS, wide)
@@ -95,9 +100,8 @@ def test_attention(
 
 def test_decode_attention_as_it_was_measured_to_be_best() -> None:
     (capability, limit), types = TARGETS[-1], dict.fromkeys(("q_ptr", "k_ptr", "v_ptr", "out_ptr"), "*bf16")
-    types.update(
-        dict.fromkeys(("table_ptr", "lengths_ptr", "done_ptr", "prefix_lengths_ptr", "prefix_parts_ptr"), "*i32")
-    )
+    integers = ("table_ptr", "lengths_ptr", "done_ptr", "prefix_lengths_ptr", "prefix_parts_ptr", "found_ptr")
+    types.update(dict.fromkeys(integers, "*i32"))
     sums = ("part_ptr", "max_ptr", "sum_ptr")
     types.update(dict.fromkeys((*sums, *(f"prefix_{name}" for name in sums)), "*fp32"))
     types.update(table_width="i32", scale="fp32")
@@ -108,7 +112,7 @@ def test_decode_attention_as_it_was_measured_to_be_best() -> None:
         shape = {"HEADS": 32, "KV_HEADS": 8, "HEAD_DIM": head_dim, "PAGE_SIZE": page_size, "PRECISION": "ieee"}
         for cut in found["cuts"]:
             blocks = {"BLOCK_G": 16, "BLOCK_N": cut["block_n"], "BLOCK_D": head_dim, "SPLITS": 2}
-            constants = {**shape, **blocks, "PREFIX_PARTS": MOST_PARTS}
+            constants = {**shape, **blocks, "PREFIX_PARTS": MOST_PARTS, "LONG": True}
             options = {"num_warps": cut["warps"], "num_stages": cut["stages"]}
             assert shared_memory(decode.paged_decode_kernel, capability, types, constants, **options) <= limit
 

@@ -48,6 +48,41 @@ def test_decode_attention_in_a_captured_graph() -> None:
         assert_close(out, expected, dtype)
 
 
+@pytest.mark.parametrize("rows", [5, 64])
+def test_decode_attention_of_uneven_rows_in_a_captured_graph(rows: int) -> None:
+    """Which rows are long changes from step to step; each layer leaves the queue and the counters as it found them."""
+    from lightllm_rs.kernels.paged_decode_attention import paged_decode_attention
+    from lightllm_rs.kernels.paged_decode_attention.reference import paged_decode_attention_reference
+
+    torch.manual_seed(0)
+    dtype = torch.bfloat16
+    paged = Paged.of([9000, 7000, *[500] * (rows - 2)], 64, 8, 128, dtype, "cuda")
+    q = randn(rows, 32, 128, dtype=dtype, device="cuda")
+
+    def layers() -> list[torch.Tensor]:
+        shared: dict[str, torch.Tensor] = {}
+        outs = [torch.full_like(q, float("nan")) for _ in range(3)]
+        for out in outs:
+            paged_decode_attention(q, paged.k, paged.v, paged.table, paged.lengths, 0.1, out, shared=shared)
+        return [*outs, shared["decode counters"], shared["decode long rows"]]
+
+    layers()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        *outs, counters, found = layers()
+    extra = []
+    for first, second, rest in ((9000, 500, 500), (400, 400, 400), (300, 7000, 0), (9000, 7000, 77), (1, 1, 1)):
+        paged.lengths.copy_(torch.tensor([first, second, *[rest] * (rows - 2)], dtype=torch.int32))
+        q.normal_()
+        graph.replay()
+        expected = paged_decode_attention_reference(q, paged.k, paged.v, paged.table, paged.lengths, 0.1)
+        for out in outs:
+            assert_close(out, expected, dtype)
+        assert not counters.any()
+        extra.append(int(found[0]) > 0)
+    assert extra == [True, False, True, True, False]
+
+
 @pytest.mark.skipif(torch.cuda.get_device_capability() < (9, 0), reason="tensor descriptors need sm_90")
 @pytest.mark.parametrize("cache", [None, FP8], ids=cases.identity)
 @pytest.mark.parametrize("tile", [Tile(128, 64, 8, 3, True), Tile(64, 64, 4, 3, True), Tile(128, 128, 8, 2, True)])
