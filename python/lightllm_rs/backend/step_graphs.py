@@ -34,6 +34,14 @@ def rehearsed_sizes(captured: list[int]) -> list[int]:
     return sorted({*captured, *range(1, min(EAGER_ROWS, captured[-1]))})
 
 
+def rehearsed_pairs(captured: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Sizes of steps that prefill that have all kernels compiled at the start: every number of decode rows with the
+    fewest tokens, and every number of tokens with the fewest rows, as no kernel depends on both."""
+    rows = min((rows for rows, _ in captured), default=0)
+    tokens = min((tokens for _, tokens in captured), default=0)
+    return [pair for pair in captured if pair[0] == rows or pair[1] == tokens]
+
+
 class StepGraphs:
     """Decode steps of all sizes, and small steps that prefill."""
 
@@ -53,7 +61,7 @@ class StepGraphs:
         kernels are built."""
         for size in rehearsed_sizes(self.decode.sizes):
             self.decode.rehearse(size)
-        for pair in self.mixed.sizes:
+        for pair in rehearsed_pairs(self.mixed.sizes):
             self.mixed.rehearse(pair)
 
     def start(self, everything: bool) -> str:
