@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from helpers.pictures import encoded, gradient
+from helpers.pictures import encoded, gradient, oriented
 from lightllm_rs.http.schemas.chat import Message
 
 PNG = encoded(gradient(20, 10))
+EXIF = oriented(gradient(20, 10), 1, "PNG")
+"""Its header is read in a thread."""
 DATA = "data:image/png;base64," + base64.b64encode(PNG).decode()
+EXIF_DATA = "data:image/png;base64," + base64.b64encode(EXIF).decode()
 
 
 def image(url: str, **more: Any) -> dict[str, Any]:
@@ -17,8 +20,8 @@ def image(url: str, **more: Any) -> dict[str, Any]:
 
 
 def unseen(number: int) -> dict[str, Any]:
-    """An image with other bytes for each number."""
-    return image("data:image/png;base64," + base64.b64encode(PNG + number.to_bytes(4, "big")).decode())
+    """An image with other bytes for each number, whose header is read in a thread."""
+    return image("data:image/png;base64," + base64.b64encode(EXIF + number.to_bytes(4, "big")).decode())
 
 
 def text(words: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from helpers.bad_host import answer, bad_host
-from helpers.image_parts import DATA, PNG, image, message
+from helpers.image_parts import DATA, EXIF, EXIF_DATA, image, message
 from helpers.moments import moment
 from helpers.tiny_seeing import write_configs
 from lightllm_rs.checkpoint import Checkpoint
@@ -45,7 +45,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ImageModel:
 def in_service(model: ImageModel, work: Callable[[Any], Awaitable[None]], seen: Callable[[float], None]) -> None:
     async def run() -> None:
         async with bad_host() as host:
-            host.pages["/there"] = answer(PNG)
+            host.pages["/there"] = answer(EXIF)
             with ThreadPoolExecutor(1) as threads:
                 service = SimpleNamespace(
                     media=Loader(LIMITS, Fetcher(LIMITS, host.network)),
@@ -62,7 +62,7 @@ def in_service(model: ImageModel, work: Callable[[Any], Awaitable[None]], seen: 
     asyncio.run(asyncio.wait_for(run(), 120))
 
 
-@pytest.mark.parametrize("url", [DATA, FROM_THE_WEB], ids=["inline", "remote"])
+@pytest.mark.parametrize("url", [EXIF_DATA, FROM_THE_WEB], ids=["inline", "remote"])
 def test_who_is_cancelled_at_any_moment_holds_nothing(
     model: ImageModel, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,7 +80,7 @@ def test_who_is_cancelled_at_any_moment_holds_nothing(
             if not task.cancelled():
                 _, images = task.result()
                 assert images is not None
-                assert service.media.held == len(PNG)
+                assert service.media.held == len(EXIF)
                 images.close()
             for _ in range(3):
                 await asyncio.sleep(0)

@@ -66,6 +66,20 @@ def test_what_is_no_base64(text: str) -> None:
         decode_base64(text, 100)
 
 
+@given(
+    st.text("ABab01+/-_=*\n\0é\ud800", max_size=9)
+    | st.binary(max_size=60).map(lambda data: base64.b64encode(data).decode())
+)
+def test_base64_is_what_python_says_it_is(text: str) -> None:
+    found = expected = None
+    with contextlib.suppress(MediaError):
+        found = decode_base64(text, 100)
+    bare = text.replace("\n", "").rstrip("=")
+    with contextlib.suppress(ValueError):
+        expected = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+    assert found == expected
+
+
 def test_long_base64() -> None:
     assert len(decode_base64(base64.b64encode(b"x" * 100).decode(), 100)) == 100
     for size in (101, 10_000_000):

@@ -96,12 +96,22 @@ def digest_of(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
-def inspect(data: bytes, detail: Detail = "auto", max_pixels: int = PIXELS, digest: bytes | None = None) -> Picture:
+def inspect(
+    data: bytes,
+    detail: Detail = "auto",
+    max_pixels: int = PIXELS,
+    digest: bytes | None = None,
+    *,
+    plain: bool = False,
+) -> Picture:
     """Reads the header. Raises MediaError for anything but a picture of moderate size.
 
     Args:
         digest: of the data, if it is known.
+        plain: whether the header is known to be: `check_header` has nothing against those.
     """
+    if not plain:
+        check_header(data)
     with _opened(data, max_pixels) as image:
         width, height = _fitted(_upright_size(image), detail)
         name = "JPEG" if image.format == "MPO" else str(image.format)
@@ -114,6 +124,8 @@ def decode(data: bytes | memoryview, detail: Detail = "auto", max_pixels: int = 
 
     Raises MediaError. May run in any thread; the interpreter is free for others most of the time.
     """
+    data = bytes(data)
+    check_header(data)
     with _opened(data, max_pixels) as image:
         size = _upright_size(image)
         turn = _turn(image)  # before the pixels: what stands behind them in the file does not count
@@ -132,9 +144,7 @@ def decode(data: bytes | memoryview, detail: Detail = "auto", max_pixels: int = 
         return upright if fitted == size else upright.resize(fitted, Image.Resampling.BICUBIC)
 
 
-def _opened(data: bytes | memoryview, max_pixels: int) -> ImageFile.ImageFile:
-    data = bytes(data)
-    check_header(data)
+def _opened(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         width, height = image.size

@@ -14,14 +14,15 @@ from lightllm_rs.media.inline import decode_base64
 from lightllm_rs.media.known import KnownPictures
 from lightllm_rs.media.limits import Limits
 from lightllm_rs.media.local_files import read_file
+from lightllm_rs.media.plain import MOST_BYTES, plain_length
 from lightllm_rs.media.sources import Detail, Source
 
 FETCHES = 4
 """Images of one request that are fetched at the same time, so that others get on too."""
 
 AT_ONCE_LETTERS = 128 << 10
-"""Base64 up to so long together is decoded and hashed on the event loop if no header has to be read: 0.2 ms at most, of
-which a thread would keep the interpreter to itself for most too."""
+"""Base64 up to so long together is decoded and hashed on the event loop if its headers are known or plain: 0.2 ms at
+most, of which a thread would keep the interpreter to itself for most too."""
 
 
 class Held:
@@ -74,20 +75,25 @@ class Loader:
             raise MediaError("this server reads no files: send the image itself", "invalid_image_url")
 
     def take_at_once(self, sources: Sequence[Source], salt: str = "") -> Held | None:
-        """The pictures, if they are in the request, short, and all known by this salt: no header has to be read, which
-        may take long. None if `take` has to be awaited, or says what is wrong."""
+        """The pictures, if they are in the request, short, and all known by this salt or with plain headers: others may
+        take long to read. None if `take` has to be awaited, or says what is wrong."""
         if any(source.kind != "inline" for source in sources):
             return None
         if sum(len(source.text) for source in sources) > AT_ONCE_LETTERS:
             return None
-        held = Held(self)
+        held, headers = Held(self), 0
         try:
             for source in sources:
                 data = decode_base64(source.text, self.limits.image_bytes)
-                picture = self._known.find(data, digest_of(data), source.detail, salt)
+                digest = digest_of(data)
+                picture = self._known.find(data, digest, source.detail, salt)
                 if picture is None:
-                    held.close()
-                    return None
+                    length = plain_length(data)
+                    if length is None or headers + length > MOST_BYTES:
+                        held.close()
+                        return None
+                    headers += length
+                    picture = self._inspect(data, digest, source.detail, salt, plain=True)
                 held.count(len(data))
                 held.pictures.append(picture)
         except (MediaError, Overloaded):
@@ -160,12 +166,14 @@ class Loader:
         return self._read(data, source.detail, salt)
 
     def _read(self, data: bytes, detail: Detail, salt: str) -> Picture:
-        """What the header says, which is remembered. In a thread. Raises MediaError."""
+        """A picture of these bytes. In a thread. Raises MediaError."""
         digest = digest_of(data)
-        picture = self._known.find(data, digest, detail, salt)
-        if picture is None:
-            picture = inspect(data, detail, self.limits.pixels, digest)
-            self._known.add(picture, salt)
+        return self._known.find(data, digest, detail, salt) or self._inspect(data, digest, detail, salt)
+
+    def _inspect(self, data: bytes, digest: bytes, detail: Detail, salt: str, plain: bool = False) -> Picture:
+        """What the header says, and remembers it. Raises MediaError."""
+        picture = inspect(data, detail, self.limits.pixels, digest, plain=plain)
+        self._known.add(picture, salt)
         return picture
 
     def close(self) -> None:
