@@ -111,7 +111,7 @@ def test_kernels_belong_to_groups(kernel: str, group: str) -> None:
 
 
 def test_our_own_kernels_all_have_a_group() -> None:
-    jitted = re.compile(r"^@triton\.jit.*?^def (\w+_kernel)\(", re.M | re.S)
+    jitted = re.compile(r"^@(?:triton|gluon)\.jit.*?^def (\w+_kernel)\(", re.M | re.S)
     names = [name for path in KERNELS.rglob("*.py") for name in jitted.findall(path.read_text())]
     assert len(names) > 5
     assert [name for name in names if group_of(name) == OTHER] == []

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from lightllm_rs.backend.options import Capacity
 
-PREFILL = (0, 16, 64, 256, 512, 1024, 2048, 4096, 8192, 16384)
+PREFILL = (0, 16, 64, 256, 512, 1016, 2040, 4096, 8192, 16384)
+"""1,016 and 2,040 tokens have room in captured steps of 1,024 and 2,048 rows, beside eight that decode: what the
+scheduler fills while prompts wait."""
+
 ROWS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 CONTEXT = (64, 1024, 4096, 16384)
 

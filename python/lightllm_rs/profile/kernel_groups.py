@@ -4,7 +4,7 @@ from __future__ import annotations
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("all-reduce", ("nccl", "one_shot", "two_shot", "multimem", "all_reduce", "allreduce")),
-    ("attention", ("attention", "attn", "flash", "fmha", "paged_", "shared_prefix", "combine_kernel")),
+    ("attention", ("attention", "attn", "flash", "fmha", "paged_", "prefill_kernel", "shared_prefix", "long_rows")),
     (
         "matrix products",
         ("gemm", "gemv", "nvjet", "cutlass", "cublas", "splitk", "matrix", "skinny", "::mm", "addmm", "bmm", "linear"),
