@@ -76,12 +76,11 @@ def test_attention(
     types.update(dict.fromkeys((*sums, *(f"prefix_{name}" for name in sums)), "*fp32"))
     block_d = max(16, triton.next_power_of_2(head_dim))
     block_n, stages = common_tile(block_d, wide)
-    for parts in (0, MOST_PARTS):
+    for parts, splits, long in ((0, 4, False), (0, 1, True), (MOST_PARTS, 4, True)):
         blocks = {"BLOCK_G": 16, "BLOCK_N": block_n, "BLOCK_D": block_d, "PREFIX_PARTS": parts}
+        constants = {**shape, **blocks, "SPLITS": splits, "LONG": long}
         kernel, options = decode.paged_decode_kernel, {"num_warps": 4, "num_stages": stages}
-        for splits, long in ((4, False), (4, True), (1, True)):
-            constants = {**shape, **blocks, "SPLITS": splits, "LONG": long}
-            assert shared_memory(kernel, capability, types, constants, **options) <= limit
+        assert shared_memory(kernel, capability, types, constants, **options) <= limit
     flags = {"PREFIXES": True, "PERCENT": 150, "MIN_TOKENS": 256, "BLOCK": 1024}
     words = {**types, **dict.fromkeys(("splits", "most", "tile", "counters"), "i32")}
     assert shared_memory(long_rows.long_rows_kernel, capability, words, flags, num_warps=8) <= limit
