@@ -58,7 +58,7 @@ impl Scheduler {
     }
 
     /// At most `share` tokens of prompts, so that with its decode rows a step is a whole number of tiles; all of them if
-    /// they are few, or no more prompts wait than that.
+    /// they are few, or no more prompts wait than that, or the decode rows leave too little of these tiles.
     fn whole_tiles(&self, rows: usize, share: usize) -> usize {
         let slots = self.running.prefilling();
         let left = |slot: &SlotId| self.running.get(*slot).map_or(0, Running::prefill_left);
@@ -66,7 +66,8 @@ impl Scheduler {
         let padded = padded_rows(rows, self.config.slots as usize);
         let tiles = (padded + share) / TILE;
         let tiles = if tiles < EVEN_TILES { tiles } else { tiles & !1 };
-        if waiting <= share as u64 || tiles < LEAST_TILES { share } else { tiles * TILE - padded.min(tiles * TILE) }
+        let cut = (tiles * TILE).saturating_sub(padded);
+        if waiting <= share as u64 || tiles < LEAST_TILES || cut < LEAST_TOKENS { share } else { cut }
     }
 
     /// Tokens of a request's next chunk: 0 if it has no prompt left, or the step no room.
