@@ -36,7 +36,7 @@ def rehearsed_sizes(captured: list[int]) -> list[int]:
 
 def rehearsed_pairs(captured: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Sizes of steps that prefill that have all kernels compiled at the start: every number of decode rows with the
-    fewest tokens, and every number of tokens with the fewest rows, as no kernel depends on both."""
+    fewest tokens, and the numbers of tokens that go with the fewest rows, as no kernel depends on both."""
     rows = min((rows for rows, _ in captured), default=0)
     tokens = min((tokens for _, tokens in captured), default=0)
     return [pair for pair in captured if pair[0] == rows or pair[1] == tokens]

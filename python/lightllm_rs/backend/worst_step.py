@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lightllm_rs.backend.mixed_graphs import ROWS
+from lightllm_rs.backend.mixed_graphs import FEW_TOKENS, ROWS
 from lightllm_rs.backend.options import Capacity
 from lightllm_rs.backend.plan import Plan, read_plan
 from lightllm_rs.checkpoint import ModelConfig
@@ -123,6 +123,6 @@ def images_working(config: ModelConfig, step_tokens: int, element: int) -> int:
 def graphs_working(config: ModelConfig, capacity: Capacity, graphs: int) -> int:
     """Bytes that captured graphs hold beside the cache: the activations of the largest decode step and of the largest
     that prefills, the logits of a decode step, and each graph's own."""
-    activations = 2 * max(capacity.slots, ROWS[-1]) * (6 * config.hidden + 3 * config.intermediate) * FLOAT
+    activations = 2 * max(capacity.slots + FEW_TOKENS[-1], ROWS[-1]) * (6 * config.hidden + 3 * config.intermediate) * FLOAT
     logits = capacity.slots * capacity.vocab * FLOAT
     return activations + logits + graphs * (8 << 20) + (128 << 20)
