@@ -123,6 +123,7 @@ def images_working(config: ModelConfig, step_tokens: int, element: int) -> int:
 def graphs_working(config: ModelConfig, capacity: Capacity, graphs: int) -> int:
     """Bytes that captured graphs hold beside the cache: the activations of the largest decode step and of the largest
     that prefills, the logits of a decode step, and each graph's own."""
-    activations = 2 * max(capacity.slots + FEW_TOKENS[-1], ROWS[-1]) * (6 * config.hidden + 3 * config.intermediate) * FLOAT
+    rows = max(capacity.slots + FEW_TOKENS[-1], ROWS[-1])
+    activations = 2 * rows * (6 * config.hidden + 3 * config.intermediate) * FLOAT
     logits = capacity.slots * capacity.vocab * FLOAT
     return activations + logits + graphs * (8 << 20) + (128 << 20)
