@@ -24,7 +24,7 @@ from ..checks import check_caches, check_floats, check_integers, check_stored, r
 from ..dependent_launch import dependent_launch, start_next, wait_previous
 from .cut import Cut, cut_for
 from .long_rows import long_rows, room_for, zeros
-from .parts import add_prefix, finish_part, read_extra_parts, read_tokens, write_row
+from .parts import attend, finish_part, read_extra_parts, write_row
 from .prefixes import SharedPrefixes
 from .shared_prefix import shared_prefix_parts
 
@@ -95,20 +95,10 @@ def paged_decode_kernel(
         first = prefix + split * chunk
         last = length if SPLITS == 1 else tl.minimum(first + chunk, length)
         head = kv_head * GROUP + member
-        q_at = q_ptr + row * (HEADS * HEAD_DIM) + head[:, None] * HEAD_DIM + column[None, :]
-        q = tl.load(q_at, mask=q_mask, other=0.0)
-        best = tl.full([BLOCK_G], float("-inf"), tl.float32)
-        total = tl.zeros([BLOCK_G], tl.float32)
-        acc = tl.zeros([BLOCK_G, BLOCK_D], tl.float32)
-        if PREFIX_PARTS > 0:  # noqa: SIM102 - known when it is compiled, unlike the next
-            if split == 0 and prefix > 0:
-                acc, total, best = add_prefix(
-                    acc, total, best, prefix_parts_ptr, prefix_part_ptr, prefix_max_ptr, prefix_sum_ptr,
-                    row, head, column, in_group, q_mask, HEADS, HEAD_DIM, PREFIX_PARTS,
-                )  # fmt: skip
-        acc, total, best = read_tokens(
-            acc, total, best, q, k_ptr, v_ptr, table_ptr + row * table_width, first, last, kv_head, scale,
-            KV_HEADS, HEAD_DIM, PAGE_SIZE, BLOCK_N, BLOCK_D, PRECISION,
+        acc, total, best = attend(
+            q_ptr, k_ptr, v_ptr, table_ptr, prefix_parts_ptr, prefix_part_ptr, prefix_max_ptr, prefix_sum_ptr,
+            row, kv_head, split, prefix, first, last, head, column, in_group, q_mask, table_width, scale,
+            HEADS, KV_HEADS, HEAD_DIM, PAGE_SIZE, PREFIX_PARTS, BLOCK_G, BLOCK_N, BLOCK_D, PRECISION,
         )  # fmt: skip
         if SPLITS > 1 and own > chunk:
             finish_part(

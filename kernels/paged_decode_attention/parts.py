@@ -103,6 +103,56 @@ def read_tokens(
 
 
 @triton.jit
+def attend(
+    q_ptr,
+    k_ptr,
+    v_ptr,
+    table_ptr,
+    prefix_parts_ptr,
+    prefix_part_ptr,
+    prefix_max_ptr,
+    prefix_sum_ptr,
+    row,
+    kv_head,
+    split,
+    prefix,
+    first,
+    last,
+    head,
+    column,
+    in_group,
+    q_mask,
+    table_width,
+    scale,
+    HEADS: tl.constexpr,
+    KV_HEADS: tl.constexpr,
+    HEAD_DIM: tl.constexpr,
+    PAGE_SIZE: tl.constexpr,
+    PREFIX_PARTS: tl.constexpr,
+    BLOCK_G: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """The partial softmax of tokens first to last of a row, and of its shared prefix if the part is its first."""
+    q_at = q_ptr + row * (HEADS * HEAD_DIM) + head[:, None] * HEAD_DIM + column[None, :]
+    q = tl.load(q_at, mask=q_mask, other=0.0)
+    best = tl.full([BLOCK_G], float("-inf"), tl.float32)
+    total = tl.zeros([BLOCK_G], tl.float32)
+    acc = tl.zeros([BLOCK_G, BLOCK_D], tl.float32)
+    if PREFIX_PARTS > 0:  # noqa: SIM102 - known when it is compiled, unlike the next
+        if split == 0 and prefix > 0:
+            acc, total, best = add_prefix(
+                acc, total, best, prefix_parts_ptr, prefix_part_ptr, prefix_max_ptr, prefix_sum_ptr,
+                row, head, column, in_group, q_mask, HEADS, HEAD_DIM, PREFIX_PARTS,
+            )  # fmt: skip
+    return read_tokens(
+        acc, total, best, q, k_ptr, v_ptr, table_ptr + row * table_width, first, last, kv_head, scale,
+        KV_HEADS, HEAD_DIM, PAGE_SIZE, BLOCK_N, BLOCK_D, PRECISION,
+    )  # fmt: skip
+
+
+@triton.jit
 def finish_part(
     acc,
     total,
@@ -205,20 +255,10 @@ def read_extra_parts(
         first = prefix + split * long_part
         last = tl.minimum(first + long_part, length)
         head = kv_head * GROUP + member
-        q_at = q_ptr + row * (HEADS * HEAD_DIM) + head[:, None] * HEAD_DIM + column[None, :]
-        q = tl.load(q_at, mask=q_mask, other=0.0)
-        best = tl.full([BLOCK_G], float("-inf"), tl.float32)
-        total = tl.zeros([BLOCK_G], tl.float32)
-        acc = tl.zeros([BLOCK_G, BLOCK_D], tl.float32)
-        if PREFIX_PARTS > 0:  # noqa: SIM102
-            if split == 0 and prefix > 0:
-                acc, total, best = add_prefix(
-                    acc, total, best, prefix_parts_ptr, prefix_part_ptr, prefix_max_ptr, prefix_sum_ptr,
-                    row, head, column, in_group, q_mask, HEADS, HEAD_DIM, PREFIX_PARTS,
-                )  # fmt: skip
-        acc, total, best = read_tokens(
-            acc, total, best, q, k_ptr, v_ptr, table_ptr + row * table_width, first, last, kv_head, scale,
-            KV_HEADS, HEAD_DIM, PAGE_SIZE, BLOCK_N, BLOCK_D, PRECISION,
+        acc, total, best = attend(
+            q_ptr, k_ptr, v_ptr, table_ptr, prefix_parts_ptr, prefix_part_ptr, prefix_max_ptr, prefix_sum_ptr,
+            row, kv_head, split, prefix, first, last, head, column, in_group, q_mask, table_width, scale,
+            HEADS, KV_HEADS, HEAD_DIM, PAGE_SIZE, PREFIX_PARTS, BLOCK_G, BLOCK_N, BLOCK_D, PRECISION,
         )  # fmt: skip
         # The parts of rows that are not long lie before, where these have more than one.
         slot = (rows * (SPLITS if SPLITS > 1 else 0) + before).to(tl.int64)

@@ -24,11 +24,8 @@ def check_targets(targets: Mapping[str, str | None], inputs: Sequence[Path]) -> 
         if target is None or target == "-":
             continue
         check_target(target)
-        path = Path(target)
-        for other, use in seen:
-            if _same(path, other):
-                raise input_error(f"--{flag}: {path} {use}: write to another file", path=path, parameter=flag)
-        seen.append((path, f"is written by --{flag}"))
+        _check_unused(Path(target), seen, f"--{flag}", flag)
+        seen.append((Path(target), f"is written by --{flag}"))
 
 
 def check_files(setups: Sequence[Mapping[str, Any]]) -> None:
@@ -42,15 +39,19 @@ def check_files(setups: Sequence[Mapping[str, Any]]) -> None:
             target = setup.get(name)
             if not isinstance(target, str):
                 continue
-            path = Path(target)
-            for other, use in seen:
-                if _same(path, other):
-                    raise input_error(f"{name}: {path} {use}: write to another file", path=path, parameter=name)
-            seen.append((path, f"is written as {name} already"))
+            _check_unused(Path(target), seen, name, name)
+            seen.append((Path(target), f"is written as {name} already"))
 
 
 def _parts(value: Any) -> list[Mapping[str, Any]]:
     return [part for part in value if isinstance(part, Mapping)] if isinstance(value, list | tuple) else []
+
+
+def _check_unused(path: Path, seen: Sequence[tuple[Path, str]], shown: str, parameter: str) -> None:
+    """Raises InputError if the file is one of those, each with what is done with it."""
+    for other, use in seen:
+        if _same(path, other):
+            raise input_error(f"{shown}: {path} {use}: write to another file", path=path, parameter=parameter)
 
 
 def _same(one: Path, other: Path) -> bool:
